@@ -1,0 +1,53 @@
+# `make` alone shows what there is. Every target sets itself up.
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+.PHONY: help
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | \
+		awk 'BEGIN {FS = ":.*## "} {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/bench: $(VENV)/ready
+	$(BIN)/pip install --quiet --editable '.[dev,bench]'
+	@touch $@
+
+.PHONY: demo
+demo: $(VENV)/ready ## Survey a source tree, killed in the middle and gone on with (DIR=... picks one)
+	$(BIN)/python examples/survey_demo.py --yes $(if $(DIR),'$(DIR)')
+
+.PHONY: test
+test: $(VENV)/ready lint ## Check style, types and imports, and run the tests
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(VENV)/ready ## Check style, types and imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/ready ## Put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: torture
+torture: $(VENV)/ready ## The crash, fault and simulation tests with their full counts (hours)
+	DURABLE_GRAPH_TORTURE=1 $(BIN)/python -m pytest tests/crash tests/simulation tests/pure --timeout 7200
+
+.PHONY: bench
+bench: $(VENV)/bench ## Measure side by side with LangGraph (ARGS="--only loop --json FILE")
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

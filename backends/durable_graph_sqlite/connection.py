@@ -1,0 +1,274 @@
+"""One SQLite connection in a thread of its own, which runs whole transactions.
+
+aiosqlite gives a connection its thread and its queue; this wrapper is the one place that reaches
+into them, because its public calls cannot give what a log needs:
+
+- A transaction is one callable here, so it costs one hop to the thread, and cancelling the call
+  that waits for it cannot leave it half done. Through public calls every statement is a hop, and a
+  cancelled ``COMMIT`` has committed all the same.
+- The thread is a daemon and delivers results itself: a loop that was closed in the meantime
+  neither kills it nor keeps the interpreter from exiting.
+- The connection is opened in the thread on first use, so no event loop owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import aiosqlite
+
+from durable_graph.errors import (
+    DurableGraphError,
+    IntegrityError,
+    OutcomeUnknownError,
+    StorageBusyError,
+    StorageClosedError,
+    StorageError,
+    StorageFullError,
+)
+
+__all__ = ["Connection", "translate"]
+
+T = TypeVar("T")
+
+# While a call is under way, the waiting loop lets go of the interpreter lock now and then. A loop
+# that is busy otherwise holds it so tightly that the thread gets hardly anything done: with
+# callbacks of 1 ms back to back, one commit took seconds.
+_NAP_EVERY: Final = 0.002
+_NAP: Final = 0.0001
+
+
+class Connection:
+    """A connection that runs callables, one at a time, in the order in which they are handed in.
+
+    Args:
+        path: the database file.
+        configure: prepares a connection that has just been opened, in its thread.
+        busy_timeout: seconds to wait for another process's write.
+    """
+
+    def __init__(
+        self, path: str, configure: Callable[[sqlite3.Connection], None], busy_timeout: float
+    ) -> None:
+        self._path = path
+        self._pid = os.getpid()
+        self._inner = aiosqlite.connect(
+            path,
+            isolation_level=None,  # transactions are begun and ended by those who run them
+            check_same_thread=False,  # it is closed by whoever closes the saver
+            timeout=busy_timeout,
+            cached_statements=128,
+        )
+        self._inner._thread.daemon = True
+        self._held = _Held(self._inner._connector, configure)
+        self._started = False
+        self._lock = threading.Lock()
+        self._closed = False
+        # A saver that nobody closes is closed when it is collected, and at exit.
+        self._finalizer = weakref.finalize(self, _stop, self._inner._tx, self._held)
+
+    async def call(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
+        """Run a callable in the connection's thread.
+
+        If the caller is cancelled, the callable still runs to its end.
+
+        Args:
+            work: what to run; it begins and ends its own transaction.
+            writes: whether it may have written when it fails without a clear answer.
+
+        Raises:
+            StorageError: SQLite failed; which leaf says how.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        held, path = self._held, self._path
+
+        def step() -> None:
+            try:
+                result = held.run(work)
+            except BaseException as error:
+                told = translate(error, path, writes=writes) if _is_sqlite(error) else error
+                if _spoils(error):
+                    held.drop()
+                _deliver(loop, future, None, told)
+            else:
+                _deliver(loop, future, result, None)
+
+        self._hand_in(step)
+        nap = _Nap(loop)
+        try:
+            return await future
+        finally:
+            nap.end()
+
+    async def close(self) -> None:
+        """Finish what was handed in, and close. Harmless if done twice."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+
+        def step() -> None:
+            self._held.drop()
+            _deliver(loop, future, None, None)
+
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            if self._closed or not self._started:
+                self._closed = True
+                return
+            self._closed = True
+            self._inner._tx.put_nowait((None, step))
+            self._finalizer()  # ends the thread once it has done this, awaited or not
+        await future
+
+    def _hand_in(self, step: Callable[[], None]) -> None:
+        if self._pid != os.getpid():
+            raise StorageClosedError(
+                f"The connection to {self._path} was opened before this process was forked. Make "
+                f"a new saver in every process."
+            )
+        with self._lock:  # so that nothing is handed in behind the end
+            if self._closed:
+                raise StorageClosedError(f"The connection to {self._path} was closed.")
+            if not self._started:
+                self._inner._thread.start()
+                self._started = True
+            self._inner._tx.put_nowait((None, step))
+
+
+class _Held:
+    """The sqlite3 connection; used in the connection's thread only."""
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        configure: Callable[[sqlite3.Connection], None],
+    ) -> None:
+        self._connect = connect
+        self._configure = configure
+        self._connection: sqlite3.Connection | None = None
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._connection is None:
+            connection = self._connect()
+            try:
+                self._configure(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        try:
+            return work(self._connection)
+        except BaseException:
+            if self._connection.in_transaction:
+                try:
+                    self._connection.rollback()
+                except sqlite3.Error:
+                    self.drop()
+            raise
+
+    def drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # What was acknowledged does not depend on how this ends; whoever waits must be told.
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+
+class _Nap:
+    """Lets go of the interpreter lock now and then while something is waited for."""
+
+    __slots__ = ("_handle", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._handle = loop.call_later(_NAP_EVERY, self._nap)
+
+    def _nap(self) -> None:
+        time.sleep(_NAP)
+        self._handle = self._loop.call_later(_NAP_EVERY, self._nap)
+
+    def end(self) -> None:
+        self._handle.cancel()
+
+
+def translate(error: BaseException, path: str, *, writes: bool) -> DurableGraphError:
+    """What a SQLite error means, in this library's words."""
+    name = str(getattr(error, "sqlite_errorname", ""))
+    text = f"{path}: {error}"
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
+        told: DurableGraphError = StorageBusyError(
+            f"{text}. Another process kept it locked; nothing was written. Raise busy_timeout, or "
+            f"find who holds a transaction open."
+        )
+    elif name == "SQLITE_FULL":
+        told = StorageFullError(
+            f"{text}; nothing was written. Free some space and call again: the run goes on."
+        )
+    elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, ValueError):
+        told = IntegrityError(f"{text}. The file is damaged; restore it from a copy.")
+    elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        told = StorageError(
+            f"{text}; nothing was written. Check that the file and its folder exist and can be "
+            f"written by this user."
+        )
+    elif name.startswith("SQLITE_IOERR") and writes:
+        told = OutcomeUnknownError(
+            f"{text} ({name}), so it is not known whether it was written. Calling again finds out."
+        )
+    else:
+        told = StorageError(f"{text} ({name or type(error).__name__})")
+    told.__cause__ = error
+    return told
+
+
+def _is_sqlite(error: BaseException) -> bool:
+    # A message of SQLite's that quotes damaged text cannot be decoded itself.
+    return isinstance(error, (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError))
+
+
+def _spoils(error: BaseException) -> bool:
+    # After a failed fsync the kernel may have dropped the pages while SQLite thinks they are
+    # there: that handle must not be trusted with another try.
+    return str(getattr(error, "sqlite_errorname", "")).startswith(
+        ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+    )
+
+
+def _deliver(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Any],
+    result: Any,
+    error: BaseException | None,
+) -> None:
+    try:
+        loop.call_soon_threadsafe(_resolve, future, result, error)
+    except RuntimeError:  # the loop was closed: nobody waits any more
+        return
+
+
+def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
+def _stop(tx: Any, held: _Held) -> None:
+    sentinel = aiosqlite.core._STOP_RUNNING_SENTINEL
+
+    def step() -> object:
+        held.drop()
+        return sentinel
+
+    tx.put_nowait((None, step))

@@ -1,0 +1,33 @@
+"""The statements, by name, from the files beside this one."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+__all__ = ["QUERIES", "schema"]
+
+_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def _queries() -> dict[str, str]:
+    text = (files(__package__) / "queries.sql").read_text()
+    _, *parts = _NAME.split(text)
+    return {
+        name: "\n".join(
+            line for line in body.strip().splitlines() if not line.startswith("--")
+        ).rstrip(";")
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+@cache
+def schema() -> str:
+    """What a new file begins with."""
+    return (files(__package__) / "schema.sql").read_text()
+
+
+QUERIES: Final = _queries()
+"""Statements by name."""

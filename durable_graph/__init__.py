@@ -1,0 +1,49 @@
+"""A durable runtime for agents and workflows: graphs whose threads are write-ahead logs.
+
+Build a `StateGraph`, compile it with a saver, call it with a `thread_id`. Every superstep is
+stored before the next begins, and a run that was cut off goes on exactly where it was.
+"""
+
+from durable_graph.engine.context import (
+    Runtime,
+    get_config,
+    get_runtime,
+    get_stream_writer,
+    interrupt,
+)
+from durable_graph.graph.state_graph import StateGraph
+from durable_graph.registry import open_saver
+from durable_graph.saver import InMemorySaver, MemorySaver
+from durable_graph.state.messages import MessagesState, add_messages
+from durable_graph.types import (
+    END,
+    START,
+    Command,
+    Interrupt,
+    Overwrite,
+    RetryPolicy,
+    Send,
+    StateSnapshot,
+)
+
+__all__ = [
+    "END",
+    "START",
+    "Command",
+    "InMemorySaver",
+    "Interrupt",
+    "MemorySaver",
+    "MessagesState",
+    "Overwrite",
+    "RetryPolicy",
+    "Runtime",
+    "Send",
+    "StateGraph",
+    "StateSnapshot",
+    "add_messages",
+    "get_config",
+    "get_runtime",
+    "get_stream_writer",
+    "interrupt",
+    "open_saver",
+]

@@ -1,0 +1,1 @@
+"""What happens, decided in plain functions: no I/O, no clock, no randomness."""

@@ -1,0 +1,68 @@
+"""Questions and answers: which is meant for which."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from durable_graph.errors import AlreadyAnsweredError, AmbiguousAnswerError, UnknownInterruptError
+
+__all__ = ["interrupt_id", "match_answers"]
+
+_ID: Final = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def interrupt_id(task: str, question: bytes, nth: int) -> str:
+    """The id of a question.
+
+    It is bound to what is asked: when a task runs again and asks something else, an earlier
+    answer does not fit any more.
+
+    Args:
+        task: the asking task's id.
+        question: the encoded question.
+        nth: how often the task has asked exactly this before, in this execution.
+    """
+    text = b"%b\0%d\0%b" % (task.encode(), nth, question)
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def match_answers(
+    resume: Any, open_ids: Sequence[str], answered: Collection[str], thread: str
+) -> Mapping[str, Any]:
+    """Answers by interrupt id.
+
+    Args:
+        resume: one answer, or a mapping whose keys are all interrupt ids.
+        open_ids: the questions that can be answered, in order.
+        answered: those that have been answered already.
+        thread: its id, for messages.
+
+    Raises:
+        AmbiguousAnswerError: one answer, but several questions.
+        AlreadyAnsweredError: an answer to a question that has one.
+        UnknownInterruptError: an answer to a question that nobody asked, or an empty mapping.
+    """
+    if not isinstance(resume, dict) or not all(
+        isinstance(key, str) and _ID.match(key) for key in resume
+    ):
+        if len(open_ids) > 1:
+            raise AmbiguousAnswerError(
+                f"Thread {thread!r} asks {len(open_ids)} questions. Say which one this answers: "
+                f"Command(resume={{id: answer}}), with ids from {list(open_ids)}."
+            )
+        return {open_ids[0]: resume}
+    if not resume:
+        raise UnknownInterruptError(
+            f"An empty mapping answers nothing. Thread {thread!r} asks {list(open_ids)}."
+        )
+    for name in resume:
+        if name in answered:
+            raise AlreadyAnsweredError(f"The question {name} of thread {thread!r} has an answer.")
+        if name not in open_ids:
+            raise UnknownInterruptError(
+                f"Thread {thread!r} has no open question {name}; it asks {list(open_ids)}."
+            )
+    return resume

@@ -1,0 +1,241 @@
+"""What a task returned, fixed in bytes the moment it returns.
+
+From here on nothing that the node does to its objects can change history. Large values are cut
+out and named by their content, so that one value in the state, in a result and in a hundred
+`Send` packets is stored once in its thread.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.errors import InvalidUpdateError
+from durable_graph.log.codec import Codec, UnstorableValueError, blob_reference
+from durable_graph.log.delta import WORTHWHILE, Encoded, Written, diff, flat, growth
+from durable_graph.log.seal import blob_digest
+from durable_graph.state.channel import Channel
+from durable_graph.state.messages import add_messages, as_messages
+from durable_graph.types import Overwrite
+
+__all__ = ["LARGE", "Freezer", "UnknownKeyWarning"]
+
+LARGE: Final = 4096
+"""Values of at least so many encoded bytes are stored by content."""
+
+_MUCH: Final = 2**20
+
+
+class UnknownKeyWarning(UserWarning):
+    """An update with a key that the state does not have; the key was left out."""
+
+
+class Freezer:
+    """Encodes what goes into one thread.
+
+    Attributes:
+        blobs: large values by digest: at least those of the present state.
+    """
+
+    def __init__(
+        self,
+        definition: GraphDefinition,
+        codec: Codec,
+        secret: bytes,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._definition = definition
+        self._codec = codec
+        self._secret = secret
+        self._new_id = new_id
+        self._spoken: str | None = None
+        self.blobs: dict[str, bytes] = {}
+        self._new: dict[str, bytes] = {}
+        self._stored: set[str] = set()
+        self._held = 0
+        self._limit = _MUCH
+
+    def thaw(self, value: Encoded) -> Any:
+        """A fresh value that its taker may change."""
+        return self._codec.decode(value if type(value) is bytes else flat(value), self.blobs)
+
+    def update(
+        self,
+        node: str,
+        update: Mapping[str, Any],
+        values: Mapping[str, Encoded],
+        spoken: str | None = None,
+    ) -> dict[str, Written]:
+        """An update, encoded; as changes of the present values where that is smaller.
+
+        Args:
+            node: who wrote it.
+            update: the update.
+            values: the present values.
+            spoken: id under which the node has emitted pieces of a message: its first message
+                of an assistant without an id is that message.
+
+        Raises:
+            InvalidUpdateError: a value cannot be stored, breaks the schema, or (in a strict
+                graph) has a key the state does not have. It names node and key.
+        """
+        self._spoken = spoken
+        written: dict[str, Written] = {}
+        for key, given in update.items():
+            channel = self._definition.channels.get(key)
+            if channel is None:
+                self._unknown(node, key)
+                continue
+            replaces, value = _overwrite(given)
+            encoded = self._checked(node, channel, value, replaces=replaces)
+            if replaces:
+                written[key] = ("=", encoded)
+            elif len(encoded) < WORTHWHILE:
+                written[key] = encoded
+            else:
+                change = diff if channel.reducer is None else growth
+                op = change(values.get(key), encoded)
+                written[key] = encoded if op[0] == "=" else op
+        return written
+
+    def value(self, value: Any, what: str) -> bytes:
+        """A value by itself: an answer, a question.
+
+        Raises:
+            InvalidUpdateError: it cannot be stored; the message begins with `what`.
+        """
+        try:
+            return self._whole(value)
+        except UnstorableValueError as error:
+            raise InvalidUpdateError(f"{what} cannot be stored: {error}.") from error
+
+    def packet(self, value: Any, what: str) -> bytes:
+        """The argument of a `Send`, whose large parts are often those of its siblings."""
+        try:
+            encoded = self._codec.encode(value)
+            if len(encoded) >= LARGE and _plain_dict(value):
+                return self._members(value)
+            return encoded
+        except UnstorableValueError as error:
+            raise InvalidUpdateError(f"{what} cannot be stored: {error}.") from error
+
+    def reduced(self, key: str, value: Any) -> bytes:
+        """The result of a reducer.
+
+        Raises:
+            InvalidUpdateError: it cannot be stored.
+        """
+        try:
+            return self._slot(value)
+        except UnstorableValueError as error:
+            raise InvalidUpdateError(
+                f"The reducer of {key!r} made something that cannot be stored: {error}."
+            ) from error
+
+    def take_new(self) -> Mapping[str, bytes]:
+        """The large values that must be written along with the next record."""
+        if not self._new:
+            return {}
+        new, self._new = self._new, {}
+        self._stored.update(new)
+        return new
+
+    @property
+    def heavy(self) -> bool:
+        """Whether so much is held that it is time to `keep` what is needed."""
+        return self._held > self._limit
+
+    def keep(self, live: set[str]) -> None:
+        """Forget the large values that the present state has no use for any more."""
+        self.blobs = {digest: data for digest, data in self.blobs.items() if digest in live}
+        self._held = sum(map(len, self.blobs.values()))
+        self._limit = 2 * self._held + _MUCH
+
+    def begin(self, live: set[str]) -> None:
+        """A run begins: only what the present state refers to is sure to be in storage.
+
+        While a run owns the thread nothing is pruned, so what it has written stays there.
+        """
+        self._stored = live
+        self._new = {}
+        self.keep(live)
+
+    def _name_message(self, message: Any) -> str:
+        if self._spoken is not None and getattr(message, "type", None) == "ai":
+            name, self._spoken = self._spoken, None
+            return name
+        return self._new_id()
+
+    def _checked(self, node: str, channel: Channel, value: Any, *, replaces: bool) -> bytes:
+        key = channel.key
+        try:
+            if channel.reducer is add_messages and not replaces:
+                value = as_messages(value, self._name_message)
+            check = self._definition.checks.get(key)
+            return self._slot(value if check is None else check(value))
+        except UnstorableValueError as error:
+            raise InvalidUpdateError(
+                f"Node {node!r} cannot write this to {key!r}: {error}."
+            ) from error
+        except (ValueError, InvalidUpdateError) as error:
+            raise InvalidUpdateError(
+                f"Node {node!r} wrote an invalid value to {key!r}: {error}"
+            ) from error
+
+    def _slot(self, value: Any) -> bytes:
+        encoded = self._codec.encode(value)
+        if len(encoded) < LARGE:
+            return encoded
+        # The parts of a list or dict are cut out one by one: then a change of one of them is
+        # still found to be a change of just that one.
+        if type(value) is list:
+            return b"[%b]" % b",".join(map(self._whole, value))
+        if _plain_dict(value):
+            return self._members(value)
+        return self._blob(encoded)
+
+    def _members(self, value: dict[str, Any]) -> bytes:
+        members = (b"%b:%b" % (self._codec.encode(k), self._whole(v)) for k, v in value.items())
+        return b"{%b}" % b",".join(members)
+
+    def _whole(self, value: Any) -> bytes:
+        encoded = self._codec.encode(value)
+        return encoded if len(encoded) < LARGE else self._blob(encoded)
+
+    def _blob(self, encoded: bytes) -> bytes:
+        digest = blob_digest(encoded, self._secret)
+        if digest not in self.blobs:
+            self.blobs[digest] = encoded
+            self._held += len(encoded)
+        if digest not in self._stored:
+            self._new[digest] = encoded
+        return blob_reference(digest)
+
+    def _unknown(self, node: str, key: str) -> None:
+        text = (
+            f"Node {node!r} wrote to {key!r}, which is no key of the state."
+            f"{self._definition.nearest(key)}"
+        )
+        if self._definition.strict:
+            raise InvalidUpdateError(text)
+        warnings.warn(f"{text} It was left out.", UnknownKeyWarning, stacklevel=2)
+
+
+def _plain_dict(value: Any) -> bool:
+    """Whether a value is stored as an object with its own keys."""
+    if type(value) is not dict:
+        return False
+    try:
+        return all(type(k) is str and k[:1] != "~" and k.encode() is not None for k in value)
+    except UnicodeEncodeError:
+        return False
+
+
+def _overwrite(value: Any) -> tuple[bool, Any]:
+    if isinstance(value, Overwrite):
+        return True, value.value
+    if type(value) is dict and len(value) == 1 and "__overwrite__" in value:
+        return True, value["__overwrite__"]
+    return False, value

@@ -1,0 +1,121 @@
+"""What a node returned, read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.errors import InvalidUpdateError
+from durable_graph.state.channel import ROOT
+from durable_graph.state.schema import updates_of
+from durable_graph.types import END, START, Command, Send
+
+__all__ = ["Result", "read_command", "read_input", "read_result", "read_route"]
+
+
+@dataclass(slots=True)
+class Result:
+    """What a node returned.
+
+    Attributes:
+        updates: its updates, in order.
+        goto: where its commands go.
+    """
+
+    updates: list[Mapping[str, Any]] = field(default_factory=list)
+    goto: list[str | Send] = field(default_factory=list)
+
+
+def read_result(definition: GraphDefinition, node: str, value: Any) -> Result:
+    """Updates and destinations in what a node returned.
+
+    Raises:
+        InvalidUpdateError: it is of a kind that cannot be an update, or it goes nowhere known.
+    """
+    if type(value) is dict and not definition.state.single:  # by far the most frequent
+        return Result([value])
+    result = Result()
+    several = isinstance(value, (list, tuple)) and any(isinstance(v, Command) for v in value)
+    for part in value if several else [value]:
+        if isinstance(part, Command):
+            if part.graph is not None:
+                raise InvalidUpdateError(
+                    f"Node {node!r} returned a command for the graph {part.graph!r}; "
+                    f"there is no graph around this one."
+                )
+            if part.update is not None:
+                result.updates.append(_update(definition, node, part.update))
+            result.goto.extend(read_route(definition, f"A command of {node!r}", part.goto))
+        elif part is not None:
+            result.updates.append(_update(definition, node, part))
+    return result
+
+
+def read_command(definition: GraphDefinition, command: Command[Any]) -> Result:
+    """Update and destinations of a command that is the input of a call."""
+    inner = Command(command.graph, command.update, goto=command.goto)
+    return read_result(definition, START, inner)
+
+
+def read_input(definition: GraphDefinition, value: Any) -> Mapping[str, Any]:
+    """An input as an update.
+
+    Raises:
+        InvalidUpdateError: it is of a kind that cannot be an input.
+    """
+    if definition.input.single:
+        return {ROOT: value}
+    update = updates_of(value)
+    if update is None:
+        raise InvalidUpdateError(
+            f"The input must be a mapping of the state's keys or an object with such fields, "
+            f"not {type(value).__name__}."
+        )
+    return update
+
+
+def read_route(definition: GraphDefinition, who: str, value: Any) -> list[str | Send]:
+    """Destinations in what a router returned or a command said, ``END`` left out.
+
+    Raises:
+        InvalidUpdateError: one of them is no node of this graph.
+    """
+    if isinstance(value, (str, Send)) or value is None:
+        parts: Iterable[Any] = () if value is None else (value,)
+    elif isinstance(value, Iterable):
+        parts = value
+    else:
+        parts = (value,)
+    found: list[str | Send] = []
+    for part in parts:
+        name = part.node if isinstance(part, Send) else part
+        if name == END and isinstance(part, Send):
+            raise InvalidUpdateError(f"{who} sends to END, which takes no input.")
+        if name == END:
+            continue
+        if not isinstance(name, str) or name not in definition.nodes:
+            raise InvalidUpdateError(
+                f"{who} leads to {name!r}, which is no node of the graph. "
+                f"Its nodes are {', '.join(definition.nodes)}."
+            )
+        found.append(part)
+    return found
+
+
+def _update(definition: GraphDefinition, node: str, value: Any) -> Mapping[str, Any]:
+    if definition.state.single:
+        return {ROOT: value}
+    if isinstance(value, (list, tuple)) and all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
+        for pair in value
+    ):
+        return dict(value)
+    update = updates_of(value)
+    if update is None:
+        raise InvalidUpdateError(
+            f"Node {node!r} returned {type(value).__name__}; a node returns a dict of the keys "
+            f"it changes, a Command, or None."
+        )
+    return update

@@ -1,0 +1,1 @@
+"""A graph, validated and frozen."""

@@ -1,0 +1,257 @@
+"""The graph as the engine runs it: validated, frozen, and with a fingerprint."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from durable_graph.definition.node import Node
+from durable_graph.errors import GraphDefinitionError, IncompatibleGraphError
+from durable_graph.log.codec import Codec, UnstorableValueError
+from durable_graph.state.channel import Channel
+from durable_graph.state.messages import MESSAGE_TYPES
+from durable_graph.state.schema import Check, Schema, checks_of, storable_types
+from durable_graph.types import END, START, UNSET
+
+__all__ = ["GraphDefinition", "UnreachableNodeWarning"]
+
+
+class UnreachableNodeWarning(UserWarning):
+    """A node that nothing seems to lead to."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphDefinition:
+    """A graph that can run.
+
+    Attributes:
+        name: shown in events and errors.
+        nodes: by name, in the order they were added; without the start.
+        start: the virtual node that a run begins at.
+        state: the schema of the whole state.
+        input: the keys that an input may hold.
+        output: the keys that a call returns.
+        channels: every key of the state, private ones included.
+        initial: the encoded value of each key that has one before the first update.
+        checks: checks of what is written to single keys.
+        codec: stores values of this graph's types.
+        strict: whether an update with an unknown key is an error.
+        description: the structure as JSON: what is stored of the definition.
+        fingerprint: digest of the description.
+    """
+
+    name: str
+    nodes: Mapping[str, Node]
+    start: Node
+    state: Schema
+    input: Schema
+    output: Schema
+    channels: Mapping[str, Channel]
+    initial: Mapping[str, bytes]
+    checks: Mapping[str, Check]
+    codec: Codec
+    strict: bool
+    description: bytes
+    fingerprint: str
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        name: str,
+        nodes: Mapping[str, Node],
+        start: Node,
+        state: Schema,
+        input: Schema,
+        output: Schema,
+        strict: bool,
+    ) -> GraphDefinition:
+        """Validate and freeze a graph.
+
+        Raises:
+            GraphDefinitionError: it cannot run; the message says what to change.
+        """
+        schemas = [state, input, output, *(node.input for node in nodes.values())]
+        schemas += [
+            branch.input
+            for node in (start, *nodes.values())
+            for branch in node.branches
+            if branch.input is not None
+        ]
+        channels = _channels(schemas)
+        _check_edges(nodes, start)
+        codec = _codec(schemas)
+        initial = {}
+        for key, channel in list(channels.items()):
+            if channel.initial is not UNSET:
+                try:
+                    initial[key] = codec.encode(channel.initial)
+                except UnstorableValueError:  # then the first update is the value
+                    channels[key] = replace(channel, initial=UNSET)
+        description = _describe(nodes, start, channels)
+        return cls(
+            name=name,
+            nodes=dict(nodes),
+            start=start,
+            state=state,
+            input=input,
+            output=output,
+            channels=channels,
+            initial=initial,
+            checks={key: check for schema in schemas for key, check in checks_of(schema).items()},
+            codec=codec,
+            strict=strict,
+            description=description,
+            fingerprint=hashlib.blake2b(description, digest_size=16).hexdigest(),
+        )
+
+    def node(self, name: str) -> Node:
+        """A node by name, the start included."""
+        return self.start if name == START else self.nodes[name]
+
+    def check_due(self, names: Iterable[str], thread: str) -> None:
+        """Refuse a stored run that needs nodes this graph does not have.
+
+        Raises:
+            IncompatibleGraphError: it does; the message names them.
+        """
+        missing = sorted({name for name in names if name != START and name not in self.nodes})
+        if missing:
+            raise IncompatibleGraphError(
+                f"Thread {thread!r} is to go on with {', '.join(map(repr, missing))}, which the "
+                f"graph {self.name!r} does not have. Nothing was run. Resume it with a version "
+                f"of the graph that has {'it' if len(missing) == 1 else 'them'}."
+            )
+
+    def nearest(self, key: Any) -> str:
+        """A hint at the key that somebody may have meant."""
+        near = difflib.get_close_matches(str(key), self.channels, n=1)
+        return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _channels(schemas: Iterable[Schema]) -> dict[str, Channel]:
+    channels: dict[str, Channel] = {}
+    for schema in schemas:
+        for key, channel in schema.channels.items():
+            known = channels.get(key)
+            if known is None or (known.reducer is None and channel.reducer is not None):
+                channels[key] = channel
+            elif channel.reducer is not None and not _alike(channel.reducer, known.reducer):
+                raise GraphDefinitionError(
+                    f"The key {key!r} has two different reducers, {known.reducer!r} and "
+                    f"{channel.reducer!r}; schemas that share a key must agree on its reducer."
+                )
+    return channels
+
+
+def _alike(one: Any, other: Any) -> bool:
+    # A lambda in an annotation that is text is made anew each time the text is evaluated.
+    code = getattr(one, "__code__", None)
+    return bool(one == other) or (code is not None and code == getattr(other, "__code__", None))
+
+
+def _codec(schemas: Iterable[Schema]) -> Codec:
+    types = {entry.cls: entry for entry in MESSAGE_TYPES}
+    for schema in schemas:
+        annotations = [channel.annotation for channel in schema.channels.values()]
+        for annotation in (schema.type, *annotations):
+            for entry in storable_types(annotation):
+                types.setdefault(entry.cls, entry)
+    try:
+        return Codec(types.values())
+    except ValueError as error:
+        raise GraphDefinitionError(str(error)) from None
+
+
+def _check_edges(nodes: Mapping[str, Node], start: Node) -> None:
+    if not (start.targets or start.branches):
+        raise GraphDefinitionError(
+            "The graph has no entry point: add an edge from START to the node to begin with."
+        )
+    for node in (start, *nodes.values()):
+        for target in node.targets:
+            _check_known(target, nodes, f"the edge from {node.name!r}")
+        for join in node.joins:
+            _check_known(join.target, nodes, f"the edge from {list(join.sources)}")
+        for branch in node.branches:
+            for target in (branch.ends or {}).values():
+                _check_known(
+                    target, nodes, f"the conditional edge {branch.name!r} of {node.name!r}"
+                )
+        for target in node.destinations or ():
+            _check_known(target, nodes, f"a command of {node.name!r}")
+    unreachable = _unreachable(nodes, start)
+    if unreachable:
+        warnings.warn(
+            f"No edge leads to {', '.join(map(repr, unreachable))}. If a command does, say so "
+            f"where the command's node is added: destinations=(...), or annotate its function "
+            f"with -> Command[Literal[...]].",
+            UnreachableNodeWarning,
+            stacklevel=4,
+        )
+
+
+def _check_known(target: str, nodes: Mapping[str, Node], where: str) -> None:
+    if target != END and target not in nodes:
+        near = difflib.get_close_matches(str(target), nodes, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise GraphDefinitionError(f"There is no node {target!r}, where {where} leads.{hint}")
+
+
+def _unreachable(nodes: Mapping[str, Node], start: Node) -> list[str]:
+    reached: set[str] = set()
+    waiting = [start]
+    while waiting:
+        node = waiting.pop()
+        ends = set(node.targets) | {join.target for join in node.joins}
+        for branch in node.branches:
+            if branch.ends is None:
+                return []  # a router that may return any node's name can reach them all
+            ends.update(branch.ends.values())
+        ends.update(node.destinations or ())
+        for name in sorted(ends - {END} - reached):
+            reached.add(name)
+            waiting.append(nodes[name])
+    return [name for name in nodes if name not in reached]
+
+
+def _describe(nodes: Mapping[str, Node], start: Node, channels: Mapping[str, Channel]) -> bytes:
+    def edges(node: Node) -> dict[str, Any]:
+        return {
+            "targets": sorted(node.targets),
+            "joins": sorted([*join.sources, join.target] for join in node.joins),
+            "branches": {
+                branch.name: None
+                if branch.ends is None
+                else {str(label): target for label, target in branch.ends.items()}
+                for branch in node.branches
+            },
+        }
+
+    return orjson.dumps(
+        {
+            "nodes": {node.name: edges(node) for node in (start, *nodes.values())},
+            "channels": {
+                key: {"type": _spell(channel.annotation), "reducer": _spell(channel.reducer)}
+                for key, channel in channels.items()
+            },
+        },
+        option=orjson.OPT_SORT_KEYS,
+    )
+
+
+def _spell(thing: Any) -> str | None:
+    """A name that is the same in every process, unlike a repr with an address in it."""
+    if thing is None:
+        return None
+    name = getattr(thing, "__qualname__", None)
+    if isinstance(name, str) and not hasattr(thing, "__origin__"):
+        return name
+    text = repr(thing)
+    return text.partition(" at 0x")[0]

@@ -1,0 +1,191 @@
+"""A node: a user's function, and what the engine must know to call it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, get_args, get_origin
+
+from durable_graph.errors import GraphDefinitionError
+from durable_graph.state.schema import Schema
+from durable_graph.types import Command, RetryPolicy
+
+__all__ = ["NOTHING", "Branch", "Function", "Join", "Node", "destinations_of", "name_of"]
+
+Injected: TypeAlias = Literal["config", "runtime", "writer"]
+_INJECTED: Final[tuple[Injected, ...]] = ("config", "runtime", "writer")
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A user's function, examined once.
+
+    Attributes:
+        call: the function.
+        is_async: whether it must be awaited on the loop; others run in a worker thread.
+        injected: keyword arguments that the engine supplies.
+        annotation: the type of its first parameter; ``None`` if it has none.
+        takes_state: whether it takes the state as first argument.
+    """
+
+    call: Callable[..., Any]
+    is_async: bool
+    injected: tuple[Injected, ...]
+    annotation: Any
+    takes_state: bool
+
+    @classmethod
+    def of(cls, call: Any, what: str) -> Function:
+        """Examine a function, a callable object or a partial.
+
+        Raises:
+            GraphDefinitionError: it is none of these, or needs arguments nobody supplies.
+        """
+        if not callable(call):
+            raise GraphDefinitionError(f"{what} must be a function or callable, not {call!r}.")
+        if inspect.isasyncgenfunction(_bare(call)) or inspect.isgeneratorfunction(_bare(call)):
+            raise GraphDefinitionError(
+                f"{what} is a generator; return the update, and emit what comes before it with "
+                f"the stream writer."
+            )
+        try:
+            parameters = list(inspect.signature(call).parameters.values())
+        except (TypeError, ValueError):  # some built-in functions have no signature
+            return cls(call, _is_async(call), (), None, takes_state=True)
+        injected = []
+        state = None
+        for index, parameter in enumerate(parameters):
+            positional = parameter.kind in (
+                parameter.POSITIONAL_ONLY,
+                parameter.POSITIONAL_OR_KEYWORD,
+                parameter.VAR_POSITIONAL,
+            )
+            if index == 0 and positional and parameter.name not in _INJECTED:
+                state = parameter
+            elif parameter.name in _INJECTED:
+                injected.append(parameter.name)
+            elif parameter.default is parameter.empty and parameter.kind not in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+            ):
+                raise GraphDefinitionError(
+                    f"{what} has a parameter {parameter.name!r} that nothing supplies. A node "
+                    f"takes the state and, by name, any of {', '.join(_INJECTED)}."
+                )
+        annotation = _hints(call).get(state.name) if state is not None else None
+        return cls(call, _is_async(call), tuple(injected), annotation, state is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A conditional edge.
+
+    Attributes:
+        name: unique among the branches of its node.
+        path: the router.
+        ends: node by what the router returns; ``None`` if it returns nodes' names.
+        input: what the router reads; ``None`` for what its node reads.
+    """
+
+    name: str
+    path: Function
+    ends: Mapping[Any, str] | None
+    input: Schema | None
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """An edge from several nodes: `target` runs once all of `sources` have."""
+
+    name: str
+    sources: tuple[str, ...]
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node with everything that leaves it.
+
+    Attributes:
+        name: its name.
+        function: what it runs; for the start, what must not be run.
+        input: what it reads.
+        retry: policies; the first whose `retry_on` matches an error decides.
+        metadata: the user's, shown in events.
+        destinations: nodes that its commands may go to, as far as it says so; ``None`` if it
+            does not say.
+        targets: nodes behind its plain edges.
+        branches: its conditional edges.
+        joins: the joins it is a source of.
+    """
+
+    name: str
+    function: Function
+    input: Schema
+    retry: tuple[RetryPolicy, ...] = ()
+    metadata: Mapping[str, Any] | None = None
+    destinations: tuple[str, ...] | None = None
+    targets: tuple[str, ...] = ()
+    branches: tuple[Branch, ...] = ()
+    joins: tuple[Join, ...] = ()
+
+
+def _no_function(state: Any) -> None:
+    raise AssertionError("The start is no node that runs.")
+
+
+NOTHING: Final = Function(
+    _no_function, is_async=False, injected=(), annotation=None, takes_state=True
+)
+"""The function of the start."""
+
+
+def name_of(call: Any) -> str | None:
+    """The name that a function gives to its node."""
+    bare = _bare(call)
+    return getattr(bare, "__name__", None) or type(bare).__name__ if callable(bare) else None
+
+
+def destinations_of(call: Any) -> tuple[Any, ...] | None:
+    """What ``-> Literal[...]`` or ``-> Command[Literal[...]]`` says about where it goes."""
+    found: list[Any] = []
+    for part in _flatten(_hints(call).get("return")):
+        if get_origin(part) is Literal:
+            found.extend(get_args(part))
+        elif get_origin(part) is Command:
+            for inner in get_args(part):
+                if get_origin(inner) is Literal:
+                    found.extend(get_args(inner))
+    return tuple(found) or None
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    origin = get_origin(annotation)
+    if origin is not None and origin not in (Literal, Command):
+        return [piece for argument in get_args(annotation) for piece in _flatten(argument)]
+    return [annotation]
+
+
+def _bare(call: Any) -> Any:
+    while isinstance(call, functools.partial):
+        call = call.func
+    return call
+
+
+def _is_async(call: Any) -> bool:
+    bare = _bare(call)
+    return inspect.iscoroutinefunction(bare) or (
+        not inspect.isroutine(bare) and inspect.iscoroutinefunction(type(bare).__call__)
+    )
+
+
+def _hints(call: Any) -> dict[str, Any]:
+    bare = _bare(call)
+    if not inspect.isroutine(bare) and not isinstance(bare, type):
+        bare = type(bare).__call__
+    try:
+        return inspect.get_annotations(bare, eval_str=True)
+    except Exception:  # an annotation that cannot be resolved says nothing
+        return {}

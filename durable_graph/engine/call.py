@@ -1,0 +1,46 @@
+"""One call of a graph: what its caller asked for, checked and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from durable_graph.types import Durability, OnPending, RunnableConfig
+
+__all__ = ["Call"]
+
+
+@dataclass(slots=True)
+class Call:
+    """What a caller asked for.
+
+    Attributes:
+        input: the input, a `Command`, or ``None`` to go on.
+        config: the config as given.
+        thread: the thread; ``None`` without a checkpointer.
+        checkpoint: the checkpoint to start from, if one was named.
+        run: the run's id.
+        metadata: what every checkpoint of the run is marked with.
+        durability: see `durable_graph.types.Durability`.
+        on_pending: what becomes of open questions when there is a new input.
+        by: who calls.
+        recursion_limit: how many supersteps the call may take.
+        max_concurrency: how many nodes may run at once; ``None`` for all.
+        interrupt_before: nodes to stop before.
+        interrupt_after: nodes to stop after.
+    """
+
+    input: Any
+    config: RunnableConfig
+    thread: str | None
+    checkpoint: str | None
+    run: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    durability: Durability = "sync"
+    on_pending: OnPending = "reject"
+    by: str | None = None
+    recursion_limit: int = 10_007
+    max_concurrency: int | None = None
+    interrupt_before: Collection[str] = ()
+    interrupt_after: Collection[str] = ()

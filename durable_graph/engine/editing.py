@@ -1,0 +1,148 @@
+"""Editing a thread's state from outside its graph."""
+
+from __future__ import annotations
+
+from durable_graph.decisions.plan import plan
+from durable_graph.decisions.results import read_result
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine.call import Call
+from durable_graph.engine.context import TaskContext
+from durable_graph.engine.execute import choose_route, new_context
+from durable_graph.engine.keeper import Keeper
+from durable_graph.engine.live import LiveThread
+from durable_graph.engine.opening import hold, situation_of
+from durable_graph.engine.reading import View, load
+from durable_graph.engine.run import Run
+from durable_graph.engine.stream import Stream
+from durable_graph.errors import (
+    CheckpointNotFoundError,
+    FencedError,
+    InvalidUpdateError,
+    ThreadBusyError,
+)
+from durable_graph.log.fold import Due
+from durable_graph.log.records import DueTask, Outcome, ThreadKey
+from durable_graph.types import END, START
+
+__all__ = ["edit"]
+
+_TRIES = 8
+
+
+async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node: str | None) -> str:
+    """Write to a thread's state as if a node had; returns the new checkpoint's id.
+
+    What the node leads to is due afterwards. A task that is still due keeps its questions.
+
+    Raises:
+        ThreadBusyError: a live run owns the thread.
+        InvalidUpdateError: the update cannot become part of the state, or it is not clear as
+            which node it is meant.
+        CheckpointNotFoundError: there is no such checkpoint.
+    """
+    key = ThreadKey.of(call.thread)
+    async with keeper.running(key, call.run) as owner:
+        for _ in range(_TRIES):
+            view = await load(keeper, definition, key, call.checkpoint)
+            if view is None and call.checkpoint is not None:
+                raise CheckpointNotFoundError(f"There is no thread {key.thread!r}.")
+            if await situation_of(keeper.backend, view) == "running":
+                raise ThreadBusyError(
+                    f"Thread {key.thread!r} is being run; edit its state when it rests."
+                )
+            if view is not None and view.after is not None and view.at_head:
+                view.scope = view.after
+            live = hold(keeper, owner, definition, call, key, view)
+            await _write(live, view, as_node)
+            try:
+                if live.log is not None:
+                    await live.log.flush(wait=True)
+            except FencedError:
+                continue
+            finally:
+                keeper.hot.take(key)
+            return live.scope.checkpoint
+    raise ThreadBusyError(f"Others keep changing thread {key.thread!r}; edit it when it rests.")
+
+
+async def _write(live: LiveThread, view: View | None, as_node: str | None) -> None:
+    scope, definition = live.scope, live.definition
+    branch = view is not None and not view.at_head
+    onto = (scope.path, scope.weight) if branch else None
+    if not branch and live.finished() and scope.due[0].node != START:
+        live.promote(keep=True)
+    before = [] if branch else list(scope.due)
+    node = as_node or _last_node(live)
+    if node not in (START, END) and node not in definition.nodes:
+        raise InvalidUpdateError(
+            f"There is no node {node!r} to write as; the nodes are {', '.join(definition.nodes)}."
+        )
+    result = read_result(definition, node, live.call.input)
+    outcome = live.outcome_of(node, result)
+    due: list[DueTask] = []
+    if node != END:
+        outcome = await _routed(live, node, outcome)
+        planned = plan(definition, scope.joins, [(node, outcome)]).due
+        asking = [i for i, task in enumerate(before) if scope.open_asks(i) and task.node != node]
+        due = _with_carried(planned, before, asking)
+    info = live.next_info("update", [node], branch=branch)
+    live.add_result(node, outcome, info, due, onto=onto, by=live.call.by)
+    if live.log is not None:
+        asking = any(live.scope.open_asks(index) for index in range(len(live.scope.due)))
+        live.log.status = "asking" if asking else "stopped" if due else "finished"
+        live.log.reason = "edited" if due and not asking else None
+
+
+def _last_node(live: LiveThread) -> str:
+    """The node that an edit is taken to come from, if nobody says.
+
+    Raises:
+        InvalidUpdateError: several nodes ran in the last superstep.
+    """
+    nodes = live.scope.nodes
+    if not nodes:
+        return START
+    if len(nodes) > 1:
+        raise InvalidUpdateError(
+            f"Ambiguous update: {', '.join(nodes)} ran last. Say as which of them it is meant: "
+            f"as_node=..."
+        )
+    return nodes[0]
+
+
+async def _routed(live: LiveThread, node: str, outcome: Outcome) -> Outcome:
+    """The outcome with where the node's conditional edges lead from the edited state."""
+    branches = live.definition.node(node).branches
+    if not branches:
+        return outcome
+    run = Run(live, Stream(), None)
+    values = live.merged(node, outcome)
+    goto, sends = list(outcome.goto), list(outcome.sends)
+    for branch in branches:
+        schema = branch.input or live.definition.node(node).input
+        task = TaskContext(run, Due(live.scope.branch, "", live.scope.step, node), 1)
+        state = live.view(schema, values)
+        chosen = await choose_route(run, node, branch, new_context(task), state)
+        more, packets = live.targets(node, chosen)
+        goto += more
+        sends += packets
+    return Outcome(outcome.index, outcome.writes, tuple(dict.fromkeys(goto)), tuple(sends))
+
+
+def _with_carried(planned: list[DueTask], before: list[Due], asking: list[int]) -> list[DueTask]:
+    """What is due after an edit: what its node leads to, and still whatever asks something.
+
+    A task that was due and is due again stays the same task, with its questions.
+    """
+    waiting = {task.node: i for i, task in enumerate(before) if task.arg is None}
+    carried: set[int] = set()
+    due: list[DueTask] = []
+    for entry in planned:
+        index = waiting.get(entry.node) if entry.arg is None else None
+        if index is None:
+            due.append(entry)
+        else:
+            carried.add(index)
+            due.append(DueTask(entry.node, carried=index))
+    kept = [DueTask(before[i].node, before[i].arg, i) for i in asking if i not in carried]
+    return [*due, *kept]

@@ -1,0 +1,292 @@
+"""One task: from its input to its outcome, over as many attempts as its policies allow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from durable_graph.decisions.results import read_result, read_route
+from durable_graph.definition.node import Branch, Function, Node
+from durable_graph.engine.context import Runtime, TaskContext, current_task
+from durable_graph.engine.stream import Stream
+from durable_graph.engine.workers import workers
+from durable_graph.errors import GraphInterrupt, NodeCancelledError
+from durable_graph.log.fold import Due
+from durable_graph.log.records import Outcome
+from durable_graph.types import RetryPolicy, Send
+
+if TYPE_CHECKING:
+    from durable_graph.engine.live import LiveThread
+    from durable_graph.engine.run import Run
+
+__all__ = ["Failure", "choose_route", "describe", "execute", "new_context", "node_input"]
+
+
+@dataclass(slots=True)
+class Failure:
+    """A task that ended with an error.
+
+    Attributes:
+        outcome: what is written down about it.
+        error: what the node raised.
+        retry_in: seconds until its next attempt; ``None`` if there is none.
+    """
+
+    outcome: Outcome
+    error: BaseException
+    retry_in: float | None
+
+
+async def execute(run: Run, index: int, attempt: int, value: Any) -> Outcome | Failure:
+    """Execute a due task once.
+
+    Args:
+        run: its run.
+        index: which of the due tasks.
+        attempt: which attempt this is, from 1.
+        value: its input, which is its own to change.
+    """
+    live = run.live
+    due = live.scope.due[index]
+    node = live.definition.nodes[due.node]
+    task = TaskContext(run, due, attempt)
+    context = new_context(task)
+    sizes = _list_sizes(value) if node.branches else {}
+    try:
+        returned = await _call(run.stream, node.function, context, value)
+        result = read_result(live.definition, node.name, returned)
+        outcome = live.outcome_of(node.name, result, index, task.spoken)
+        outcome.attempts = attempt - 1
+        for branch in node.branches:
+            state = _after(live, branch, node, value, due, outcome, sizes)
+            chosen = await choose_route(run, node.name, branch, context, state)
+            if chosen:
+                goto, sends = live.targets(node.name, chosen)
+                outcome.goto = tuple(dict.fromkeys((*outcome.goto, *goto)))
+                outcome.sends = (*outcome.sends, *sends)
+        return outcome
+    except GraphInterrupt as question:
+        return _asked(task, index, question)
+    except BaseExceptionGroup as group:
+        questions, rest = group.split(GraphInterrupt)
+        if questions is None or rest is not None:
+            return _failed(run, node, due, index, attempt, rest or group)
+        return _asked(task, index, *_leaves(questions))
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
+        mistake = NodeCancelledError(
+            f"Node {node.name!r} raised CancelledError although nobody cancelled its run."
+        )
+        mistake.__cause__ = error
+        return _failed(run, node, due, index, attempt, mistake)
+    except Exception as error:
+        return _failed(run, node, due, index, attempt, error)
+    finally:
+        task.close()
+
+
+def new_context(task: TaskContext) -> contextvars.Context:
+    """Context variables for an execution: the caller's, and what makes the task known.
+
+    What the node changes in them stays with it, and with its routers.
+    """
+    context = contextvars.copy_context()
+    context.run(current_task.set, task)
+    return context
+
+
+def node_input(live: LiveThread, index: int) -> Any:
+    """The input of a due task: fresh objects, which the node may change."""
+    due = live.scope.due[index]
+    if due.arg is not None:
+        return live.freezer.thaw(due.arg)
+    return live.view(live.definition.nodes[due.node].input)
+
+
+async def choose_route(
+    run: Run, node: str, branch: Branch, context: contextvars.Context, state: Any
+) -> list[str | Send]:
+    """Where a conditional edge leads.
+
+    Raises:
+        InvalidUpdateError: to nowhere known.
+    """
+    chosen = await _call(run.stream, branch.path, context, state)
+    who = f"The conditional edge {branch.name!r} of {node!r}"
+    if branch.ends is not None:
+        parts = chosen if isinstance(chosen, (list, tuple)) else [chosen]
+        try:
+            chosen = [p if isinstance(p, Send) else branch.ends[p] for p in parts]
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"{who} returned {chosen!r}, which is not among {list(branch.ends)}."
+            ) from None
+    elif chosen is None:
+        raise ValueError(f"{who} returned None; return a node's name, a Send, or END.")
+    return read_route(run.live.definition, who, chosen)
+
+
+async def _call(
+    stream: Stream, function: Function, context: contextvars.Context, state: Any
+) -> Any:
+    call = function.call
+    if function.injected or not function.takes_state:
+        call = _prepared(function, context[current_task])
+    if function.is_async:
+        return await _in_context(context, call(state), stream)
+    result = await workers.run(lambda: call(state), context)
+    if inspect.isawaitable(result):  # a plain function that returned a coroutine
+        return await _in_context(context, _awaiting(result), stream)
+    return result
+
+
+def _prepared(function: Function, task: TaskContext) -> Callable[[Any], Any]:
+    """The function with what it asks for by name, as a function of the state."""
+    values: dict[str, Any] = {}
+    for name in function.injected:
+        if name == "config":
+            values[name] = task.host.node_config
+        elif name == "runtime":
+            values[name] = Runtime(task)
+        else:
+            values[name] = task.write
+    if function.takes_state:
+        return lambda state: function.call(state, **values)
+    return lambda state: function.call(**values)
+
+
+async def _awaiting(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+@types.coroutine
+def _in_context(
+    context: contextvars.Context, coroutine: Coroutine[Any, Any, Any], stream: Stream
+) -> Generator[Any, Any, Any]:
+    """Await a coroutine in a context of its own, without a task of its own.
+
+    What the node does to context variables stays with it. And each time it is about to go on
+    after having waited, it lets a watcher catch up who has fallen behind.
+    """
+    step: Callable[[Any], Any] = coroutine.send
+    value: Any = None
+    try:
+        while True:
+            awaited = context.run(step, value)
+            try:
+                value = yield awaited
+                step = coroutine.send
+                while stream.full:
+                    yield from stream.wait_for_room().__await__()
+            except BaseException as error:
+                step, value = coroutine.throw, error
+    except StopIteration as end:
+        return end.value
+    finally:
+        coroutine.close()
+
+
+def _after(
+    live: LiveThread,
+    branch: Branch,
+    node: Node,
+    value: Any,
+    due: Due,
+    outcome: Outcome,
+    sizes: Mapping[str, int],
+) -> Any:
+    """What a router sees: the state, and in it what its own node has just written.
+
+    It shares the node's copy of what was not written, so that a long conversation is not decoded
+    twice for the router's sake.
+    """
+    schema = branch.input or node.input
+    copy = value if type(value) is dict and due.arg is None else {}
+    delta, after = live.change([(node.name, outcome)])
+    thaw, before, initial = live.freezer.thaw, live.scope.values, live.definition.initial
+    values: dict[str, Any] = {}
+    for key in schema.channels:
+        op = delta.get(key)
+        if op is None and key in copy:
+            values[key] = copy[key]
+        elif op is not None and op[0] == "a" and key in sizes:
+            # The node may have grown its own copy in place; what it was given ends here.
+            added = [item for entry in outcome.written(key) for item in thaw(entry)]  # type: ignore[arg-type]
+            values[key] = copy[key][: sizes[key]] + added
+        else:
+            shown = after[key] if op is not None else before.get(key, initial.get(key))
+            if shown is not None:
+                values[key] = thaw(shown)
+    return schema.make(values)
+
+
+def _list_sizes(value: Any) -> dict[str, int]:
+    if type(value) is not dict:
+        return {}
+    return {key: len(item) for key, item in value.items() if type(item) is list}
+
+
+def _asked(task: TaskContext, index: int, *stops: GraphInterrupt) -> Outcome:
+    names = dict.fromkeys(interrupt.id for stop in stops for interrupt in stop.interrupts)
+    asks = tuple((name, task.questions[name]) for name in names)
+    return Outcome(index, asks=asks, attempts=task.attempt - 1)
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[GraphInterrupt]:
+    found: list[GraphInterrupt] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def _failed(
+    run: Run, node: Node, due: Due, index: int, attempt: int, error: BaseException
+) -> Failure:
+    wait = None
+    if isinstance(error, Exception):
+        error.add_note(f"While running node {node.name!r}, task {due.id}, attempt {attempt}.")
+        wait = _retry_in(node.retry, error, attempt, run.live.chance.uniform)
+    outcome = Outcome(index, error=describe(error), attempts=attempt)
+    if wait is not None:
+        outcome.retry_in, outcome.retry_at = wait, run.live.clock.time() + wait
+    return Failure(outcome, error, wait)
+
+
+def _retry_in(
+    policies: Sequence[RetryPolicy],
+    error: Exception,
+    attempt: int,
+    uniform: Callable[[], float],
+) -> float | None:
+    for policy in policies:
+        if not _matches(policy, error):
+            continue
+        if attempt >= policy.max_attempts:
+            return None
+        wait = policy.initial_interval * policy.backoff_factor ** (attempt - 1)
+        return min(policy.max_interval, wait) + (uniform() if policy.jitter else 0.0)
+    return None
+
+
+def _matches(policy: RetryPolicy, error: Exception) -> bool:
+    retry_on: Any = policy.retry_on
+    if isinstance(retry_on, type) and issubclass(retry_on, BaseException):
+        return isinstance(error, retry_on)
+    if isinstance(retry_on, (list, tuple, set, frozenset)):
+        return isinstance(error, tuple(retry_on))
+    return bool(retry_on(error))
+
+
+def describe(error: BaseException) -> str:
+    """An error as it is written down."""
+    try:
+        return f"{type(error).__name__}: {error}"[:10_000]
+    except Exception:  # an error whose text cannot be had is still an error
+        return type(error).__name__

@@ -1,0 +1,204 @@
+"""One call from beginning to end, and the task that it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Collection
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from durable_graph.decisions.freeze import Freezer
+from durable_graph.decisions.reduce import Reducers
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine.call import Call
+from durable_graph.engine.hot import Hot
+from durable_graph.engine.keeper import Keeper
+from durable_graph.engine.live import LiveThread
+from durable_graph.engine.opening import open_run, open_unstored
+from durable_graph.engine.run import Run
+from durable_graph.engine.stream import Event, Stream
+from durable_graph.errors import DurableGraphError
+from durable_graph.log.fold import Scope
+from durable_graph.log.records import ThreadKey
+from durable_graph.ports.clock import SystemChance, SystemClock
+from durable_graph.types import Interrupt, StreamMode
+
+__all__ = ["Result", "RunTask", "invoke"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a call left its thread.
+
+    Attributes:
+        values: the values of the output's keys.
+        interrupts: the questions that are open.
+    """
+
+    values: Any
+    interrupts: tuple[Interrupt, ...]
+
+
+async def invoke(
+    definition: GraphDefinition, keeper: Keeper | None, call: Call, stream: Stream
+) -> Result:
+    """Run a call to its end.
+
+    Raises:
+        Exception: what a node raised.
+        DurableGraphError: see `durable_graph.errors`.
+    """
+    if keeper is None or call.thread is None:
+        return await _invoke_unstored(definition, call, stream)
+    key = ThreadKey.of(call.thread)
+    async with keeper.running(key, call.run) as owner:
+        run, go_on = await open_run(keeper, owner, definition, call, key, stream)
+        log = run.live.log
+        try:
+            if go_on:
+                await _drive(run)
+            return _result(run)
+        finally:
+            if log is not None and log.broken and go_on:
+                # Its end could not be stored; the owner's heart tries again.
+                owner.left[key] = log
+            elif log is not None and log.head is not None and call.checkpoint is None:
+                _keep_hot(keeper, run)
+
+
+async def _invoke_unstored(definition: GraphDefinition, call: Call, stream: Stream) -> Result:
+    chance = SystemChance()
+    freezer = Freezer(definition, definition.codec.holding(), b"", chance.id)
+    live = LiveThread(
+        definition, call, Scope(), freezer, Reducers(freezer), None, SystemClock(), chance
+    )
+    run = open_unstored(definition, call, live, stream)
+    await run.drive()
+    return _result(run)
+
+
+async def _drive(run: Run) -> None:
+    try:
+        await run.drive()
+    except asyncio.CancelledError:
+        await run.stop(None)
+        raise
+    except BaseException as error:
+        with contextlib.suppress(DurableGraphError):  # the first error says more
+            await run.stop(error)
+        raise
+    finally:
+        await run.close()
+    if run.refusal is not None:
+        raise run.refusal
+
+
+def _result(run: Run) -> Result:
+    live = run.live
+    values = live.with_results() if live.scope.outcomes else live.scope.values
+    return Result(live.shown(values, live.definition.output.channels), live.interrupts())
+
+
+def _keep_hot(keeper: Keeper, run: Run) -> None:
+    live = run.live
+    if live.log is not None and live.log.head is not None and not live.log.pending:
+        keeper.hot.put(Hot(live.log.head, live.scope, live.freezer, live.reducers, live.definition))
+
+
+class RunTask:
+    """A call in a task of its own, which whoever made the call owns.
+
+    No cancel scope spans a ``yield``: whoever reads the events is not inside the run, and
+    leaving it cancels this run and nothing else.
+
+    Args:
+        definition: the graph.
+        keeper: where threads are stored; ``None`` for a run that is not stored.
+        call: the call.
+        modes: what is watched.
+    """
+
+    def __init__(
+        self,
+        definition: GraphDefinition,
+        keeper: Keeper | None,
+        call: Call,
+        modes: Collection[StreamMode] = (),
+    ) -> None:
+        self._keeper = keeper
+        self._key = ThreadKey.of(call.thread) if call.thread is not None else None
+        self._stream = Stream(modes)
+        self._loop = asyncio.get_running_loop()
+        self._ended: Future[None] = Future()
+        name = f"durable_graph run {call.run}"
+        self._task = self._loop.create_task(self._run(definition, call), name=name)
+
+    async def _run(self, definition: GraphDefinition, call: Call) -> Result:
+        keeper, key = self._keeper, self._key
+        try:
+            if keeper is not None and key is not None and (before := keeper.ending.get(key)):
+                # A watcher has just left this thread's run; that run is still putting itself in
+                # order, and this call is meant to come after it.
+                await asyncio.shield(asyncio.wrap_future(before))
+            return await invoke(definition, keeper, call, self._stream)
+        finally:
+            self._stream.close()
+            if keeper is not None and key is not None and keeper.ending.get(key) is self._ended:
+                del keeper.ending[key]
+            self._ended.set_result(None)
+
+    async def next(self) -> Event | None:
+        """The next event; ``None`` once the run has ended.
+
+        Raises:
+            Exception: what the run ended with.
+        """
+        event = await self._stream.next()
+        if event is None:
+            await self.result()
+        return event
+
+    async def result(self) -> Result:
+        """Wait for the run's end; cancelling the wait cancels the run.
+
+        Raises:
+            Exception: what the run ended with.
+        """
+        try:
+            return await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            await self.cancel()
+            raise
+
+    def cancel_soon(self) -> None:
+        """Have the run end, without waiting for it. From any thread."""
+        if self._task.done() or self._loop.is_closed():
+            return
+        self._is_ending()
+        with contextlib.suppress(RuntimeError):  # the loop was closed in the meantime
+            self._loop.call_soon_threadsafe(self._end)
+
+    async def cancel(self) -> None:
+        """Have the run end, and wait until it has: its last step is stored, no task is left."""
+        if not self._task.done():
+            self._is_ending()
+            self._end()
+        with anyio.CancelScope(shield=True):
+            while not self._task.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.exception()  # being cancelled is what caused it, or it has been told
+
+    def _end(self) -> None:
+        # In one go: a run that is woken by the closed stream must find itself cancelled.
+        self._stream.close()
+        self._task.cancel()
+
+    def _is_ending(self) -> None:
+        if self._keeper is not None and self._key is not None:
+            self._keeper.ending[self._key] = self._ended

@@ -1,0 +1,143 @@
+"""What this process holds of the threads in one backend: who runs which, and states at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import weakref
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+
+from durable_graph.engine.hot import HotThreads
+from durable_graph.engine.owner import Heart, Lease, Owner, owner_is_alive
+from durable_graph.errors import StorageClosedError, ThreadBusyError
+from durable_graph.log.records import Head, ThreadKey
+from durable_graph.ports.backend import Backend
+from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
+
+__all__ = ["Keeper"]
+
+
+class Keeper:
+    """Threads in a backend, as this process uses them.
+
+    Args:
+        backend: where threads are stored.
+        clock: where time comes from.
+        chance: where ids come from.
+        lease: how this process proves that it is alive.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        clock: Clock | None = None,
+        chance: Chance | None = None,
+        lease: Lease | None = None,
+    ) -> None:
+        self.backend = backend
+        self.clock: Clock = clock or SystemClock()
+        self.chance: Chance = chance or SystemChance()
+        self.lease = lease or Lease()
+        self.hot = HotThreads()
+        self.ending: dict[ThreadKey, Future[None]] = {}
+        """Threads whose run has been left by its watcher and is about to end."""
+        self._owners: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Owner] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._heart = Heart(backend, self.clock, self.lease, self._all_owners)
+        self._pid = os.getpid()
+        self._closed = False
+
+    def owner(self) -> Owner:
+        """The running event loop, as an owner of threads.
+
+        Raises:
+            StorageClosedError: see `check_usable`.
+        """
+        self.check_usable()
+        loop = asyncio.get_running_loop()
+        owner = self._owners.get(loop)
+        if owner is None:
+            owner = Owner(self.backend, self.clock, self.chance, self.lease)
+            self._owners[loop] = owner
+        return owner
+
+    @contextlib.asynccontextmanager
+    async def running(self, key: ThreadKey, run: str) -> AsyncIterator[Owner]:
+        """Run a thread: it is this owner's until the block ends.
+
+        Args:
+            key: the thread.
+            run: the run's id.
+
+        Raises:
+            ThreadBusyError: this process runs it already.
+            StorageClosedError: see `check_usable`.
+        """
+        owner = self.owner()
+        if self.runs(key):
+            raise ThreadBusyError(
+                f"Thread {key.thread!r} is being run by this process. Wait for that run to end, "
+                f"or cancel it."
+            )
+        owner.runs[key] = run
+        if self.backend.capabilities.shared:
+            self._heart.start()
+        try:
+            yield owner
+        finally:
+            del owner.runs[key]
+
+    def runs(self, key: ThreadKey) -> bool:
+        """Whether this process runs a thread."""
+        return any(key in owner.runs for owner in self._all_owners() if owner.alive)
+
+    async def head_at_rest(self, key: ThreadKey) -> Head | None:
+        """The head of a thread that nobody runs; ``None`` if it does not exist.
+
+        Raises:
+            ThreadBusyError: a live run owns it.
+            StorageClosedError: see `check_usable`.
+        """
+        self.check_usable()
+        if self.runs(key):
+            raise ThreadBusyError(f"Thread {key.thread!r} is being run by this process.")
+        reading = await self.backend.read(key)
+        if reading is None:
+            return None
+        head = reading.head
+        if head.status == "running" and await owner_is_alive(self.backend, head):
+            raise ThreadBusyError(f"Thread {key.thread!r} is being run by another process.")
+        return head
+
+    def check_usable(self) -> None:
+        """See that the backend can be used here.
+
+        Raises:
+            StorageClosedError: it was closed, or opened before this process was forked.
+        """
+        if self._closed:
+            raise StorageClosedError(f"{type(self).__name__} was closed; make a new one.")
+        if self._pid != os.getpid():
+            raise StorageClosedError(
+                f"{type(self).__name__} was made before this process was forked. Make a new one "
+                f"in every process."
+            )
+
+    async def aclose(self) -> None:
+        """Release the backend. Runs that are under way end with an error."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._heart.stop()
+        owner = self._owners.get(asyncio.get_running_loop())
+        if owner is not None:
+            await owner.writer.drain()
+        if self._pid == os.getpid():
+            await self.backend.aclose()
+
+    def _all_owners(self) -> list[Owner]:
+        return list(self._owners.values())

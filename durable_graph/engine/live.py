@@ -1,0 +1,278 @@
+"""A thread as one call holds it: its state, and the log that the call extends."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from durable_graph.decisions.advance import changes
+from durable_graph.decisions.freeze import Freezer
+from durable_graph.decisions.plan import plan
+from durable_graph.decisions.reduce import Reducers
+from durable_graph.decisions.results import Result
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine import shapes
+from durable_graph.engine.call import Call
+from durable_graph.engine.runlog import Receipt, RunLog
+from durable_graph.errors import InvalidUpdateError
+from durable_graph.log.delta import Encoded, Op
+from durable_graph.log.fold import Scope
+from durable_graph.log.records import Commit, DueTask, Outcome, Ranges, Source
+from durable_graph.log.seal import CommitInfo
+from durable_graph.ports.clock import Chance, Clock
+from durable_graph.state.schema import Schema
+from durable_graph.types import END, Interrupt, Send
+
+__all__ = ["LiveThread"]
+
+Onto = tuple[Ranges, int]
+
+
+class LiveThread:
+    """A thread as one call holds it.
+
+    Args:
+        definition: the graph.
+        call: the call.
+        scope: the thread's state, the holder's own to change.
+        freezer: encodes for this thread.
+        reducers: the thread's reducers.
+        log: its log; ``None`` for a run that is not stored.
+        clock: where time comes from.
+        chance: where ids come from.
+    """
+
+    def __init__(
+        self,
+        definition: GraphDefinition,
+        call: Call,
+        scope: Scope,
+        freezer: Freezer,
+        reducers: Reducers,
+        log: RunLog | None,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self.definition = definition
+        self.call = call
+        self.scope = scope
+        self.freezer = freezer
+        self.reducers = reducers
+        self.log = log
+        self.clock = clock
+        self.chance = chance
+        self._changed: tuple[Outcome, dict[str, Op], dict[str, Encoded | None]] | None = None
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def view(self, schema: Schema, values: Mapping[str, Encoded | None] | None = None) -> Any:
+        """The state as a node or router with this schema gets it: fresh objects."""
+        if values is None:
+            values = self.scope.values
+        thaw, initial = self.freezer.thaw, self.definition.initial
+        shown: dict[str, Any] = {}
+        for key in schema.channels:
+            value = values.get(key)
+            if value is None and (value := initial.get(key)) is None:
+                continue
+            shown[key] = thaw(value)
+        return shown if schema.plain else schema.make(shown)
+
+    def with_results(self) -> Mapping[str, Encoded]:
+        """The state with the results of finished tasks in it, as people want to see it."""
+        try:
+            _, after = self.change(self.finished())
+        except InvalidUpdateError:  # they exclude each other: going on will say so
+            return self.scope.values
+        merged = {**self.scope.values, **after}
+        return {key: value for key, value in merged.items() if value is not None}
+
+    def finished(self) -> list[tuple[str, Outcome]]:
+        """Nodes and results of the due tasks that have finished, in order."""
+        scope = self.scope
+        return [
+            (due.node, outcome)
+            for index, due in enumerate(scope.due)
+            if (outcome := scope.outcomes.get(index)) is not None and outcome.done
+        ]
+
+    def shown(self, values: Mapping[str, Encoded], keys: Iterable[str] | None = None) -> Any:
+        """Values as users see them; all keys by default."""
+        wanted = self.definition.channels if keys is None else keys
+        return shapes.values_of(self.definition, values, wanted, self.freezer.thaw)
+
+    def interrupts(self) -> tuple[Interrupt, ...]:
+        """The questions that are open."""
+        return shapes.interrupts_of(self.scope.all_open_asks(), self.freezer.thaw)
+
+    # -- extending ---------------------------------------------------------------------------
+
+    def next_info(
+        self, source: Source, nodes: Iterable[str], *, branch: bool = False
+    ) -> CommitInfo:
+        """The header of the commit that follows; the first of a new branch, if so asked."""
+        name = self.chance.id()
+        scope = self.scope
+        return CommitInfo(
+            name,
+            scope.checkpoint or None,
+            name if branch or not scope.branch else scope.branch,
+            scope.step + 1,
+            source,
+            tuple(dict.fromkeys(nodes)),
+            self.call.metadata,
+            self.definition.fingerprint,
+        )
+
+    def commit(
+        self,
+        body: Commit,
+        info: CommitInfo,
+        after: Mapping[str, Encoded | None] | None = None,
+        *,
+        onto: Onto | None = None,
+        by: str | None = None,
+    ) -> Receipt:
+        """Move on by a commit, and append it to what the log's next flush writes.
+
+        Args:
+            body: the commit.
+            info: its header.
+            after: the values it changes, if its maker has them.
+            onto: path and weight of the position it follows, if that is not the head.
+            by: who is behind it.
+        """
+        now = self.clock.time()
+        receipt = Receipt()
+        if self.log is not None:
+            blobs = self.freezer.take_new()
+            if self.scope.graph != self.definition.fingerprint:
+                blobs = {**blobs, self.definition.fingerprint: self.definition.description}
+            receipt = self.log.add(body, now, commit=info, onto=onto, by=by, blobs=blobs)
+        self.scope.commit(body, info, now, self.call.run, after)
+        self._changed = None
+        if self.freezer.heavy:
+            self.freezer.keep(self.scope.blobs())
+        return receipt
+
+    def merged(self, node: str, outcome: Outcome) -> Mapping[str, Encoded]:
+        """The state with one more result in it.
+
+        Raises:
+            InvalidUpdateError: a reducer failed.
+        """
+        _, after = self.change([(node, outcome)])
+        merged = {**self.scope.values, **after}
+        return {key: value for key, value in merged.items() if value is not None}
+
+    def promote(self, *, keep: bool = False) -> None:
+        """Put finished results into the state; what else was due stays so, or is dropped."""
+        done = self.finished()
+        try:
+            delta, after = self.change(done)
+        except InvalidUpdateError as error:
+            # They cannot all be taken, and the thread must accept what comes next.
+            delta, after, done = self._compatible(done)
+            warnings.warn(f"Not all finished results could be kept: {error}", stacklevel=2)
+        if done:
+            waiting = self.scope.unfinished() if keep else []
+            due = [DueTask(self.scope.due[i].node, self.scope.due[i].arg, i) for i in waiting]
+            body = Commit(delta=delta, joins=self.scope.joins, due=due)
+            self.commit(body, self.next_info("loop", (node for node, _ in done)), after)
+
+    def outcome_of(
+        self, who: str, result: Result, index: int = -1, spoken: str | None = None
+    ) -> Outcome:
+        """What somebody returned, as a result.
+
+        Args:
+            who: a node, or the start for a caller.
+            result: what it returned.
+            index: which of the due tasks; -1 for a caller.
+            spoken: see `Freezer.update`.
+
+        Raises:
+            InvalidUpdateError: it cannot be stored.
+        """
+        freeze, values = self.freezer.update, self.scope.values
+        updates = (freeze(who, update, values, spoken) for update in result.updates)
+        outcome = Outcome(index, [written for written in updates if written])
+        if result.goto:
+            goto, sends = self.targets(who, result.goto)
+            outcome.goto, outcome.sends = tuple(dict.fromkeys(goto)), tuple(sends)
+        return outcome
+
+    def targets(
+        self, who: str, chosen: Sequence[str | Send]
+    ) -> tuple[list[str], list[tuple[str, bytes]]]:
+        """Destinations as a result keeps them: names, and packets with encoded arguments."""
+        goto: list[str] = []
+        sends: list[tuple[str, bytes]] = []
+        for part in chosen:
+            if isinstance(part, Send):
+                what = f"What {who!r} sends to {part.node!r}"
+                sends.append((part.node, self.freezer.packet(part.arg, what)))
+            else:
+                goto.append(part)
+        return goto, sends
+
+    def add_result(
+        self,
+        node: str,
+        outcome: Outcome,
+        info: CommitInfo,
+        due: Sequence[DueTask],
+        *,
+        onto: Onto | None = None,
+        by: str | None = None,
+    ) -> Receipt:
+        """Commit what a caller wrote to the state.
+
+        Args:
+            node: the node it counts for.
+            outcome: what was written.
+            info: the commit's header.
+            due: what is due afterwards.
+            onto: see `commit`.
+            by: see `commit`.
+
+        Raises:
+            InvalidUpdateError: a reducer failed.
+        """
+        delta, after = self.change([(node, outcome)])
+        joins = self.scope.joins
+        if node != END:
+            joins = {**plan(self.definition, joins, [(node, outcome)]).joins}
+        body = Commit(outcomes=[outcome], delta=delta, joins=joins, due=due)
+        return self.commit(body, info, after, onto=onto, by=by)
+
+    def change(
+        self, results: Sequence[tuple[str, Outcome]]
+    ) -> tuple[dict[str, Op], dict[str, Encoded | None]]:
+        """What the results of nodes do to the state: operations and new values by key.
+
+        The last answer for a single result is remembered: its routers ask, and then its commit.
+
+        Raises:
+            InvalidUpdateError: they exclude each other, or a reducer failed.
+        """
+        alone = results[0][1] if len(results) == 1 else None
+        last = self._changed
+        if alone is not None and last is not None and last[0] is alone:
+            return last[1], last[2]
+        delta, after = changes(self.definition, self.reducers, self.scope.values, results)
+        self._changed = None if alone is None else (alone, delta, after)
+        return delta, after
+
+    def _compatible(self, done: Sequence[tuple[str, Outcome]]) -> tuple[Any, Any, Any]:
+        taken: list[tuple[str, Outcome]] = []
+        delta: Any = {}
+        after: Any = {}
+        for entry in done:
+            try:
+                delta, after = self.change([*taken, entry])
+            except InvalidUpdateError:
+                continue
+            taken.append(entry)
+        return delta, after, taken

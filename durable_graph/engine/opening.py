@@ -1,0 +1,447 @@
+"""How a call begins: read the thread, see what the call does to it, and become its owner.
+
+Becoming the owner is an append like any other: it states the position that was read, raises the
+epoch, and carries the call's input or answer. So accepting an input, claiming the thread and
+fencing whoever held it before are one durable write, and of two callers one is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from durable_graph.decisions.admission import Action, Asked, Situation, admit
+from durable_graph.decisions.answers import interrupt_id, match_answers
+from durable_graph.decisions.freeze import Freezer
+from durable_graph.decisions.reduce import Reducers
+from durable_graph.decisions.results import Result, read_command, read_input
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine.call import Call
+from durable_graph.engine.inbox import answer_message, raise_verdict, take_answers, verdict_error
+from durable_graph.engine.keeper import Keeper
+from durable_graph.engine.live import LiveThread, Onto
+from durable_graph.engine.owner import Owner, owner_is_alive
+from durable_graph.engine.reading import View, load
+from durable_graph.engine.run import Run
+from durable_graph.engine.runlog import Receipt, RunLog
+from durable_graph.engine.stream import Stream
+from durable_graph.errors import (
+    CheckpointNotFoundError,
+    EmptyInputError,
+    FencedError,
+    InvalidUpdateError,
+    MissingCheckpointerError,
+    ThreadBusyError,
+)
+from durable_graph.log.codec import UnstorableValueError
+from durable_graph.log.fold import Scope
+from durable_graph.log.records import (
+    Answers,
+    Commit,
+    DueTask,
+    Mark,
+    Outcome,
+    TaskResults,
+    ThreadKey,
+)
+from durable_graph.log.seal import blob_digest
+from durable_graph.ports.backend import Backend, Message, Position
+from durable_graph.types import START, UNSET, Command, Overwrite
+
+__all__ = ["hold", "open_run", "open_unstored", "situation_of"]
+
+# A claim is refused when somebody else was faster. Each time there is something new to see, so
+# this many refusals in a row mean that others keep changing the thread.
+_CLAIMS = 16
+
+
+async def open_run(
+    keeper: Keeper,
+    owner: Owner,
+    definition: GraphDefinition,
+    call: Call,
+    key: ThreadKey,
+    stream: Stream,
+) -> tuple[Run, bool]:
+    """Begin a call; returns the run, and whether there is anything to run.
+
+    Raises:
+        RunError: the thread's state does not allow the call.
+        IncompatibleGraphError: the thread is to go on with nodes the graph does not have.
+        InvalidUpdateError: the input cannot become part of the state.
+        StorageError: storage failed.
+    """
+    posted: Message | None = None
+    for _ in range(_CLAIMS):
+        view = await load(keeper, definition, key, call.checkpoint)
+        situation = await situation_of(keeper.backend, view)
+        opening = _Opening(keeper, owner, definition, call, key, stream, view)
+        if posted is None:
+            action = opening.decide(situation)
+            if action is Action.RETURN:
+                opening.run.teller.unchanged()
+                return opening.run, False
+            if action is Action.POST:
+                posted = await opening.post()
+        else:
+            posted = await keeper.backend.post(key, posted)
+            if posted.verdict is not None:
+                # The owner has seen it; its run has done what the answer was for.
+                raise_verdict(posted, key.thread)
+                if situation != "running":
+                    return opening.run, False
+            # Or it left without seeing it: then it is up to this call.
+            action = Action.POST if situation == "running" else Action.GO_ON
+        if action is Action.POST:
+            await _until_it_moves(keeper, view, key)
+            continue
+        try:
+            await opening.begin(action, situation, posted)
+        except FencedError:
+            keeper.hot.take(key)
+            continue
+        except BaseException as error:
+            # The claim may have been written; then nobody else would ever end this run.
+            await opening.run.stop(None if isinstance(error, asyncio.CancelledError) else error)
+            raise
+        return opening.run, True
+    raise ThreadBusyError(f"Others keep changing thread {key.thread!r}; call again later.")
+
+
+def open_unstored(definition: GraphDefinition, call: Call, live: LiveThread, stream: Stream) -> Run:
+    """Begin a call of a graph without a checkpointer: nothing is stored, nothing can be resumed.
+
+    Raises:
+        EmptyInputError: there is no input.
+        MissingCheckpointerError: it asks for what only stored state has.
+        InvalidUpdateError: the input cannot become part of the state.
+    """
+    if isinstance(call.input, Command):
+        raise MissingCheckpointerError(
+            "A Command acts on stored state, and the graph has no checkpointer. Compile it with "
+            "one: compile(checkpointer=InMemorySaver())."
+        )
+    if call.input is None:
+        raise EmptyInputError(
+            "There is no input, and no checkpointer that could have a state to go on from."
+        )
+    _take_input(live)
+    return Run(live, stream, None)
+
+
+def hold(
+    keeper: Keeper,
+    owner: Owner,
+    definition: GraphDefinition,
+    call: Call,
+    key: ThreadKey,
+    view: View | None,
+) -> LiveThread:
+    """A thread that was read, and a log that extends it from there under a new epoch."""
+    secret = view.head.secret if view is not None else keeper.chance.secret()
+    freezer = (
+        view.freezer
+        if view is not None
+        else Freezer(definition, definition.codec, secret, keeper.chance.id)
+    )
+    log = RunLog(
+        owner.writer,
+        keeper.clock,
+        key,
+        view.head if view is not None else None,
+        secret,
+        owner=owner.id,
+        run=call.run,
+        durability=call.durability,
+    )
+    return LiveThread(
+        definition,
+        call,
+        view.scope if view is not None else Scope(),
+        freezer,
+        view.reducers if view is not None else Reducers(freezer),
+        log,
+        keeper.clock,
+        keeper.chance,
+    )
+
+
+async def situation_of(backend: Backend, view: View | None) -> Situation:
+    """How a thread stands."""
+    if view is None:
+        return "new"
+    head = view.head
+    if head.status != "running":
+        return head.status
+    return "running" if await owner_is_alive(backend, head) else "crashed"
+
+
+async def _until_it_moves(keeper: Keeper, view: View | None, key: ThreadKey) -> None:
+    """Wait until the thread has moved on, or for so long that its owner may have died."""
+    if view is None:
+        return
+    moved = asyncio.ensure_future(keeper.backend.changed(key, Position.of(view.head)))
+    tired = asyncio.ensure_future(keeper.clock.sleep(keeper.lease.interval))
+    try:
+        await asyncio.wait([moved, tired], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        moved.cancel()
+        tired.cancel()
+        await asyncio.wait([moved, tired])
+    if not moved.cancelled():
+        moved.result()
+
+
+def _take_input(live: LiveThread, onto: Onto | None = None) -> Receipt:
+    """Make the call's input the result of the start."""
+    update = read_input(live.definition, live.call.input)
+    outcome = live.outcome_of(START, Result([update]), index=0)
+    body = Commit(delta={}, joins=live.scope.joins, due=[DueTask(START)], known=[outcome])
+    info = live.next_info("input", (), branch=onto is not None)
+    return live.commit(body, info, onto=onto, by=live.call.by)
+
+
+class _Opening:
+    """One attempt to begin a call on a thread as it was read."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        owner: Owner,
+        definition: GraphDefinition,
+        call: Call,
+        key: ThreadKey,
+        stream: Stream,
+        view: View | None,
+    ) -> None:
+        self._saver = keeper
+        self._call = call
+        self._key = key
+        self._view = view
+        self._asked = _what_is_asked(call, view, definition)
+        self._branch = call.checkpoint is not None
+        if view is not None and view.after is not None and view.at_head:
+            # The head is named, as when a snapshot's config is passed on. For an answer, and
+            # where nothing has come of its tasks yet, that is no branch.
+            began = any(due.node != START for due in view.scope.due) and view.after.outcomes
+            if self._answers or not began:
+                self._branch = False
+                view.scope = view.after
+        self._live = hold(keeper, owner, definition, call, key, view)
+        self.run = Run(self._live, stream, keeper.backend)
+
+    @property
+    def _answers(self) -> bool:
+        return self._asked == "answer"
+
+    @property
+    def _log(self) -> RunLog:
+        log = self._live.log
+        if log is None:
+            raise MissingCheckpointerError("This call has no log.")
+        return log
+
+    def decide(self, situation: Situation) -> Action:
+        """What the call does."""
+        view = self._view
+        if self._branch and view is None:
+            raise CheckpointNotFoundError(f"There is no thread {self._key.thread!r}.")
+        return admit(
+            situation,
+            self._asked,
+            thread=self._key.thread,
+            questions=self._questions(),
+            on_pending=self._call.on_pending,
+            branch=self._branch,
+            posted=bool(view is not None and view.messages),
+            owner=view.head.owner if view is not None else None,
+        )
+
+    def _questions(self) -> int:
+        view = self._view
+        if view is None:
+            return 0
+        if self._branch and view.after is not None:
+            return sum(map(len, view.after.asked.values()))
+        return len(view.scope.all_open_asks())
+
+    async def begin(
+        self, action: Action, situation: Situation, posted: Message | None = None
+    ) -> None:
+        """Do it: one durable write, which makes this call the owner of the thread.
+
+        Raises:
+            FencedError: somebody else was faster.
+        """
+        live, log = self._live, self._log
+        onto = (live.scope.path, live.scope.weight) if self._branch else None
+        if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
+            live.definition.check_due((due.node for due in live.scope.due), self._key.thread)
+        match action:
+            case Action.BEGIN | Action.BRANCH_BEGIN:
+                self._take_input(onto)
+            case Action.GO_ON:
+                mark = Mark("taken over" if situation == "crashed" else "resumed")
+                log.add(mark, by=self._call.by)
+                self._take_messages(posted)
+            case Action.ANSWER:
+                self._take_messages(None)
+                self._answer(self._call.input)
+            case Action.ANSWER_WITH_INPUT:
+                self._take_messages(None)
+                self._answer(Command(resume=self._call.input))
+            case Action.BRANCH_ON:
+                self._fork(onto)
+            case Action.BRANCH_ANSWER:
+                self._answer_on_fork(onto)
+        if not live.scope.due:
+            log.status = "finished"
+        if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
+            self.run.teller.hold(Receipt())
+        entering = bool(live.scope.due) and live.scope.due[0].node == START
+        if entering and not live.definition.start.branches:
+            # Where the input leads needs no code to be run: that rides in the same write.
+            await self.run.enter()
+        # Whatever the durability: an input, or an answer, is accepted when it is stored.
+        await log.flush(wait=True)
+        self.run.teller.release()
+
+    # -- the ways to begin ---------------------------------------------------------------------
+
+    def _take_input(self, onto: Onto | None) -> None:
+        live, command = self._live, self._call.input
+        self._log.input = _input_digest(live.definition, command, self._secret)
+        if live.scope.due and onto is None:
+            live.promote()
+        if isinstance(command, Command):
+            outcome = live.outcome_of(START, read_command(live.definition, command))
+            info = live.next_info("input", (), branch=onto is not None)
+            due = _due_of(outcome)
+            receipt = live.add_result(START, outcome, info, due, onto=onto, by=self._call.by)
+            self.run.teller.hold(receipt)
+        else:
+            self.run.teller.hold(_take_input(live, onto), values=False)
+
+    def _answer(self, command: Command[Any]) -> None:
+        live, scope = self._live, self._live.scope
+        open_ids = [name for name, _ in scope.all_open_asks()]
+        answers = match_answers(command.resume, open_ids, scope.answers, self._key.thread)
+        encoded = self._encoded(answers)
+        if command.update is not None or command.goto:
+            outcome = live.outcome_of(START, read_command(live.definition, command))
+            waiting = [
+                DueTask(due.node, due.arg, carried=index) for index, due in enumerate(scope.due)
+            ]
+            info = live.next_info("update", scope.nodes)
+            due = [*waiting, *_due_of(outcome)]
+            live.add_result(START, outcome, info, due, by=self._call.by)
+        self._record_answers(encoded)
+
+    def _fork(self, onto: Onto | None) -> None:
+        live, scope = self._live, self._live.scope
+        body = Commit(
+            delta={},
+            joins=scope.joins,
+            due=[DueTask(due.node, due.arg) for due in scope.due],
+            known=[o for index, o in scope.outcomes.items() if scope.due[index].node == START],
+        )
+        info = live.next_info("fork", scope.nodes, branch=True)
+        live.commit(body, info, onto=onto, by=self._call.by)
+
+    def _answer_on_fork(self, onto: Onto | None) -> None:
+        """Answer questions of an earlier checkpoint, on a branch of its own.
+
+        The branch's tasks are other tasks, with ids of their own, and so are their questions.
+        They are recorded as asked there, and the answers go to them.
+        """
+        view = self._view
+        asked = dict(view.after.asked) if view is not None and view.after is not None else {}
+        self._fork(onto)
+        scope = self._live.scope
+        renamed: dict[str, str] = {}
+        outcomes = []
+        for index, asks in asked.items():
+            seen: dict[bytes, int] = {}
+            again = []
+            for name, question in asks:
+                nth = seen.get(question, 0)
+                seen[question] = nth + 1
+                renamed[name] = interrupt_id(scope.due[index].id, question, nth)
+                again.append((renamed[name], question))
+            outcomes.append(Outcome(index, asks=tuple(again)))
+        answers = match_answers(self._call.input.resume, list(renamed), (), self._key.thread)
+        encoded = self._encoded({renamed[name]: value for name, value in answers.items()})
+        self._log.add(TaskResults(outcomes))
+        scope.record(outcomes)
+        self._record_answers(encoded)
+
+    async def post(self) -> Message:
+        """Leave the answer for the owner.
+
+        Raises:
+            InvalidUpdateError: it cannot be stored.
+        """
+        scope, codec = self._live.scope, self._live.definition.codec
+        open_ids = [name for name, _ in scope.all_open_asks()]
+        answers = match_answers(self._call.input.resume, open_ids, scope.answers, self._key.thread)
+        self._encoded(answers)  # refuses what cannot be stored
+        message = answer_message(
+            self._saver.chance.id(),
+            {name: codec.encode(value) for name, value in answers.items()},
+            self._call.by,
+            self._saver.clock.time(),
+        )
+        return await self._saver.backend.post(self._key, message)
+
+    def _take_messages(self, own: Message | None) -> None:
+        if self._view is None or not self._view.messages:
+            return
+        verdicts = take_answers(self._log, self._live.scope, self._view.messages)
+        if own is not None and own.id in verdicts:
+            self.run.refusal = verdict_error(verdicts[own.id], self._key.thread)
+
+    def _encoded(self, answers: Mapping[str, Any]) -> dict[str, bytes]:
+        freezer = self._live.freezer
+        return {name: freezer.value(value, "The answer") for name, value in answers.items()}
+
+    def _record_answers(self, answers: Mapping[str, bytes]) -> None:
+        blobs = self._live.freezer.take_new()
+        self._log.add(Answers(answers), by=self._call.by, blobs=blobs)
+        self._live.scope.answers.update(answers)
+
+    @property
+    def _secret(self) -> bytes:
+        return self._log.secret
+
+
+def _due_of(outcome: Outcome) -> list[DueTask]:
+    due = [DueTask(name) for name in sorted(outcome.goto)]
+    return due + [DueTask(node, arg) for node, arg in outcome.sends]
+
+
+def _what_is_asked(call: Call, view: View | None, definition: GraphDefinition) -> Asked:
+    if call.input is None:
+        return "nothing"
+    if isinstance(call.input, Command):
+        return "answer" if call.input.resume is not UNSET else "input"
+    if view is not None and view.head.input is not None:
+        digest = _input_digest(definition, call.input, view.head.secret)
+        if digest == view.head.input:
+            return "same input"
+    return "input"
+
+
+def _input_digest(definition: GraphDefinition, value: Any, secret: bytes) -> str | None:
+    """What tells whether an input is given once more; taken before it is given any ids."""
+    if isinstance(value, Command):
+        return None
+    try:
+        update = read_input(definition, value)
+        given = {
+            key: ("overwrite", item.value) if isinstance(item, Overwrite) else (item,)
+            for key, item in update.items()
+        }
+        return blob_digest(definition.codec.encode(given), secret)[:32]
+    except (UnstorableValueError, InvalidUpdateError):
+        return None  # taking it will say what is wrong with it

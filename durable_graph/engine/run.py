@@ -1,0 +1,469 @@
+"""A run: superstep after superstep, each a durable fact before the next begins.
+
+The loop of `Run.drive` is the engine in small: run what is due, write down how it ended, say what
+happened, go on. What results *mean* is decided in `durable_graph.decisions`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from durable_graph.decisions.advance import advance
+from durable_graph.decisions.plan import plan
+from durable_graph.engine.context import TaskContext
+from durable_graph.engine.execute import (
+    Failure,
+    choose_route,
+    describe,
+    execute,
+    new_context,
+    node_input,
+)
+from durable_graph.engine.inbox import take_answers
+from durable_graph.engine.live import LiveThread
+from durable_graph.engine.runlog import RunLog
+from durable_graph.engine.stream import Stream
+from durable_graph.engine.teller import Teller
+from durable_graph.errors import (
+    GraphInterrupt,
+    GraphRecursionError,
+    InvalidUpdateError,
+    MissingCheckpointerError,
+)
+from durable_graph.log.delta import SAME, diff, flat
+from durable_graph.log.fold import Due
+from durable_graph.log.records import (
+    Answers,
+    Commit,
+    DueTask,
+    Mark,
+    Outcome,
+    Status,
+    TaskResults,
+)
+from durable_graph.log.seal import CommitInfo
+from durable_graph.ports.backend import Backend
+from durable_graph.types import START, UNSET, RunnableConfig
+
+__all__ = ["Run"]
+
+# After so many seconds without a pause, others get the event loop.
+_SLICE = 0.005
+_BREAKPOINT = "breakpoint"
+# How many tasks are started between two looks at the clock.
+_STARTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Why a run ends with a commit: the thread's status, a reason, and an error to raise."""
+
+    status: Status
+    reason: str | None = None
+    error: Exception | None = None
+
+
+class Run:
+    """One run of a graph on one thread.
+
+    Args:
+        live: the thread.
+        stream: who watches.
+        backend: where the thread's inbox is; ``None`` for a run that is not stored.
+    """
+
+    def __init__(self, live: LiveThread, stream: Stream, backend: Backend | None) -> None:
+        self.live = live
+        self.stream = stream
+        self.teller = Teller(live, stream)
+        self.refusal: Exception | None = None
+        """What to raise at the end: why the caller's own answer was not taken up."""
+        self._backend = backend
+        self._stop: _Stop | None = None
+        self._steps = 0
+        self._unwritten: list[Outcome] = []
+        self._pause_at = live.clock.monotonic() + _SLICE
+        exit_only = live.log is not None and live.log.durability == "exit"
+        self._before = dict(live.scope.values) if exit_only else {}
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    async def drive(self) -> None:
+        """Run until nothing is due, something is asked, or the run is to stop.
+
+        Raises:
+            Exception: what a node raised, as it raised it.
+            InvalidUpdateError: results exclude each other.
+            GraphRecursionError: the run took too many supersteps.
+            FencedError: another owner has taken the thread over.
+            StorageError: something could not be stored.
+        """
+        scope = self.live.scope
+        clock, watched = self.live.clock, bool(self.stream.modes)
+        while self._stop is None and scope.due:
+            if watched:
+                await self.stream.turn()
+            if clock.monotonic() >= self._pause_at:
+                await self._pause()
+            if scope.due[0].node == START:
+                await self.enter()
+                continue
+            await self._superstep()
+            if not scope.all_open_asks():
+                await self._close_step()
+            elif not await self._take_answers():
+                await self._ask()
+        if self._stop is not None and self._stop.error is not None:
+            raise self._stop.error
+
+    async def enter(self) -> None:
+        """The virtual first superstep: where the input's own edges lead."""
+        live = self.live
+        start, outcome = live.definition.start, live.scope.outcomes[0]
+        goto: list[str] = []
+        sends: list[tuple[str, bytes]] = []
+        if start.branches:
+            task = TaskContext(self, live.scope.due[0], 1)
+            _, after = live.change([(START, outcome)])
+            merged = {**live.scope.values, **after}
+            for branch in start.branches:
+                state = live.view(branch.input or live.definition.state, merged)
+                try:
+                    chosen = await choose_route(self, START, branch, new_context(task), state)
+                except GraphInterrupt:
+                    raise InvalidUpdateError(
+                        f"The conditional entry {branch.name!r} asks a question; only a node can."
+                    ) from None
+                more, packets = live.targets(START, chosen)
+                goto += more
+                sends += packets
+        live.scope.outcomes[0] = Outcome(0, outcome.writes, tuple(goto), tuple(sends))
+        await self._close_step()
+
+    async def stop(self, error: BaseException | None) -> None:
+        """Write down that the run ended before its graph did, and the results it has.
+
+        Args:
+            error: what a task or a decision failed with; ``None`` for a cancelled run.
+        """
+        log = self.live.log
+        if log is None or log.broken or log.status != "running":
+            return
+        if not log.claimed and log.durability != "exit":
+            return  # the thread never was this run's
+        log.status = "stopped" if error is None else "failed"
+        log.reason = "cancelled" if error is None else type(error).__name__
+        self._write_down()
+        log.add(Mark(log.status, log.reason))
+        await log.flush()
+
+    async def close(self) -> None:
+        """Make sure that everything is durable before the caller hears of the run's end."""
+        log = self.live.log
+        if log is None or log.broken:
+            return
+        if log.durability == "exit":
+            self._keep_last(log)
+        await log.flush(wait=True)
+
+    # -- the parts of a superstep --------------------------------------------------------------
+
+    async def _superstep(self) -> None:
+        """Run all due tasks at once; their results are in the scope afterwards."""
+        todo = self.live.scope.runnable()
+        if len(todo) == 1:
+            # A lone task runs in the run's own: a task and a group for it would cost more than
+            # all the rest of the superstep.
+            self.teller.started(todo[0])
+            failure = await self._attempts(todo[0], last=lambda: True)
+        else:
+            failure = await self._all(todo)
+        if failure is not None:
+            await self.stop(failure.error)
+            self.teller.failure(failure)
+            raise failure.error
+
+    async def _all(self, todo: Sequence[int]) -> Failure | None:
+        """Run several tasks at once. The first to fail ends the others."""
+        workers = min(self.live.call.max_concurrency or len(todo), len(todo))
+        at_once = workers == len(todo)
+        for count, index in enumerate(todo if at_once else ()):
+            self.teller.started(index)
+            await self._pause_at_times(count)
+        unfinished = len(todo)
+        failures: list[Failure] = []
+        queue = iter(todo)
+
+        def last() -> bool:
+            nonlocal unfinished
+            unfinished -= 1
+            return unfinished == 0
+
+        async def work(scope: anyio.CancelScope) -> None:
+            for index in queue:
+                if not at_once:
+                    self.teller.started(index)
+                failure = await self._attempts(index, last)
+                if failure is not None:
+                    failures.append(failure)
+                    scope.cancel()
+                    return
+
+        async with anyio.create_task_group() as group:
+            for count in range(1, workers + 1):
+                group.start_soon(work, group.cancel_scope)
+                await self._pause_at_times(count)
+        return failures[0] if failures else None
+
+    async def _attempts(self, index: int, last: Callable[[], bool]) -> Failure | None:
+        """Execute a task, again after failures that are worth it, and write down how it ended.
+
+        Args:
+            index: which of the due tasks.
+            last: to be called once the task is through; tells whether it was the last.
+        """
+        live = self.live
+        attempt = 1
+        before = live.scope.outcomes.get(index)
+        if before is not None and before.retry_at is not None:
+            attempt = before.attempts + 1
+            # The time of day may have been changed; nothing makes the wait longer than it was.
+            left = before.retry_at - live.clock.time()
+            await live.clock.sleep(min(max(0.0, left), before.retry_in or 0.0))
+        while True:
+            ended = await execute(self, index, attempt, node_input(live, index))
+            if isinstance(ended, Outcome):
+                await self._take_in(ended, last())
+                return None
+            live.scope.record([ended.outcome])
+            if ended.retry_in is None:
+                self._unwritten.append(ended.outcome)
+                return ended
+            if live.log is not None:
+                await live.log.put(TaskResults([ended.outcome]))
+            await live.clock.sleep(ended.retry_in)
+            attempt += 1
+
+    async def _take_in(self, outcome: Outcome, last: bool) -> None:
+        """Take in a task's result. The last one's is written with what ends the superstep."""
+        live = self.live
+        live.scope.record([outcome])
+        if last or live.log is None:
+            self._unwritten.append(outcome)
+            return
+        receipt = live.log.add(TaskResults([outcome]), blobs=live.freezer.take_new())
+        try:
+            await live.log.flush()
+        finally:
+            # Cancelled or not: what has been written has happened.
+            if not live.log.broken:
+                self.teller.result(outcome, receipt)
+        await self.stream.wait_for_room()
+
+    async def _close_step(self) -> None:
+        """Commit the superstep: its results into the state, and what is due next."""
+        live, scope, log = self.live, self.live.scope, self.live.log
+        results = [(due.node, scope.outcomes[index]) for index, due in enumerate(scope.due)]
+        try:
+            delta, after = live.change(results)
+        except InvalidUpdateError as error:
+            self._refuse(error)
+            await self.stop(error)
+            raise
+        planned = plan(live.definition, scope.joins, results)
+        if scope.due[0].node != START:
+            self._steps += 1
+        stop = self._stop = self._stop_after(results, planned.due)
+        riders, self._unwritten = self._unwritten, []
+        told = self.teller.keep(riders)
+        snapshot = log is not None and log.snapshot_due(scope.size)
+        body = advance(delta, after, scope, planned, riders, snapshot=snapshot)
+        info = live.next_info("loop", [node for node, _ in results])
+        receipt = live.commit(body, info, after)
+        if log is not None:
+            if stop is not None:
+                log.status, log.reason = stop.status, stop.reason
+            await log.flush()
+        self.teller.step(told, receipt, written=bool(delta) or _any_writes(results))
+        if stop is not None and stop.reason == _BREAKPOINT:
+            self.teller.breakpoint()
+
+    def _refuse(self, error: InvalidUpdateError) -> None:
+        """Results that cannot be taken in are failures: going on runs their tasks again."""
+        refused = [
+            Outcome(index, error=describe(error), attempts=1) for index in sorted(error.tasks)
+        ]
+        self.live.scope.record(refused)
+        self._unwritten += refused
+
+    def _stop_after(
+        self, ended: Sequence[tuple[str, Outcome]], due: Sequence[DueTask]
+    ) -> _Stop | None:
+        if not due:
+            return _Stop("finished")
+        call = self.live.call
+        if call.interrupt_before or call.interrupt_after:
+            before, after = set(call.interrupt_before), set(call.interrupt_after)
+            ran = {node for node, _ in ended} - {START}
+            if "*" in before or not before.isdisjoint(entry.node for entry in due):
+                return _Stop("stopped", _BREAKPOINT)
+            if ran and ("*" in after or not after.isdisjoint(ran)):
+                return _Stop("stopped", _BREAKPOINT)
+        if self._steps < call.recursion_limit:
+            return None
+        names = ", ".join(sorted({entry.node for entry in due}))
+        return _Stop(
+            "stopped",
+            "recursion limit",
+            GraphRecursionError(
+                f"The run took {call.recursion_limit} supersteps without coming to an end; "
+                f"{names} would be next. If that is no endless loop, call with None and a larger "
+                f"recursion_limit: the thread goes on from here."
+            ),
+        )
+
+    async def _take_answers(self) -> bool:
+        """Take up answers that others have left; whether a task can go on with them."""
+        log = self.live.log
+        if log is None or self._backend is None:
+            return False
+        reading = await self._backend.read(log.key, unless=log.position)
+        if reading is None or not reading.messages:
+            return False
+        self._write_down()
+        take_answers(log, self.live.scope, reading.messages)
+        await log.flush()
+        return bool(self.live.scope.runnable())
+
+    async def _ask(self) -> None:
+        """End the run with the questions that its tasks ask."""
+        log, told = self.live.log, list(self._unwritten)
+        self._stop = _Stop("asking")
+        if log is None:
+            return
+        log.status, log.reason = "asking", None
+        receipt = log.add(
+            TaskResults(told) if told else Mark("asking"), blobs=self.live.freezer.take_new()
+        )
+        self._unwritten = []
+        await log.flush()
+        for item, outcome in enumerate(told):
+            self.teller.result(outcome, receipt.at(receipt.item + item))
+        self.teller.asking()
+
+    def _write_down(self) -> None:
+        """Results that would ride in the superstep's commit get a record of their own."""
+        if self._unwritten and self.live.log is not None:
+            results = TaskResults(self._unwritten)
+            self.live.log.add(results, blobs=self.live.freezer.take_new())
+            self._unwritten = []
+
+    def _keep_last(self, log: RunLog) -> None:
+        """In "exit" durability: the state at the end, as one commit on what there was."""
+        scope = self.live.scope
+        results = [outcome for index, outcome in sorted(scope.outcomes.items()) if index >= 0]
+        blobs = self.live.freezer.take_new()
+        if log.head is not None and log.head.checkpoint == scope.checkpoint:
+            log.add(TaskResults(results), blobs=blobs, last=True)
+        else:
+            log.add(self._last_commit(results), commit=self._last_info(log), blobs=blobs, last=True)
+        if scope.answers:
+            log.add(Answers(dict(scope.answers)), last=True)
+
+    def _last_commit(self, results: Sequence[Outcome]) -> Commit:
+        scope, before = self.live.scope, self._before
+        changed = {key: diff(before.get(key), flat(value)) for key, value in scope.values.items()}
+        changed |= {key: ("-",) for key in before if key not in scope.values}
+        return Commit(
+            delta={key: op for key, op in changed.items() if op != SAME},
+            joins=scope.joins,
+            due=[DueTask(due.node, due.arg) for due in scope.due],
+            known=results,
+        )
+
+    def _last_info(self, log: RunLog) -> CommitInfo:
+        scope = self.live.scope
+        return CommitInfo(
+            id=scope.checkpoint,
+            parent=log.head.checkpoint if log.head is not None else None,
+            branch=scope.branch,
+            step=scope.step,
+            source=scope.source,
+            nodes=scope.nodes,
+            meta=scope.meta,
+            graph=scope.graph,
+        )
+
+    # -- for its tasks -------------------------------------------------------------------------
+
+    @property
+    def tenant(self) -> str:
+        """Whose thread it is."""
+        return self.live.log.key.tenant if self.live.log is not None else ""
+
+    @property
+    def thread(self) -> str | None:
+        """The thread; ``None`` for a run that is not stored."""
+        return self.live.call.thread
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self.live.call.run
+
+    @property
+    def node_config(self) -> RunnableConfig:
+        """The call's config, as a node gets it: its own to change."""
+        call = self.live.call
+        return {
+            **call.config,
+            "recursion_limit": call.recursion_limit,
+            "metadata": dict(call.metadata),
+            "run_id": call.run,
+            "configurable": dict(call.config.get("configurable", {})),
+        }
+
+    def question(self, node: str, value: Any) -> bytes:
+        """A question of a node, encoded.
+
+        Raises:
+            MissingCheckpointerError: there is no log to keep it in.
+            InvalidUpdateError: it cannot be stored.
+        """
+        if self.live.log is None:
+            raise MissingCheckpointerError(
+                f"Node {node!r} asks a question, but its graph has no checkpointer to keep it in. "
+                f"Compile it with one: compile(checkpointer=InMemorySaver())."
+            )
+        return self.live.freezer.value(value, f"The question of node {node!r}")
+
+    def answer(self, interrupt: str) -> Any:
+        """A fresh copy of an answer; `UNSET` if there is none yet."""
+        value = self.live.scope.answers.get(interrupt)
+        return UNSET if value is None else self.live.freezer.thaw(value)
+
+    def emit(self, data: Any) -> None:
+        """Emit a custom event."""
+        self.teller.custom(data)
+
+    def emit_message(self, due: Due, chunk: Any, id: str | None) -> None:
+        """Emit a piece of a message."""
+        self.teller.piece_of_message(due, chunk, id)
+
+    async def _pause_at_times(self, count: int) -> None:
+        if count % _STARTS == 0 and self.live.clock.monotonic() >= self._pause_at:
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Let others have the event loop: this run has had it for long."""
+        await asyncio.sleep(0)
+        self._pause_at = self.live.clock.monotonic() + _SLICE
+
+
+def _any_writes(results: Sequence[tuple[str, Outcome]]) -> bool:
+    return any(outcome.writes for _, outcome in results)

@@ -1,0 +1,299 @@
+"""One run's view of its thread's log: what it appends, in order, and what has become of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from durable_graph.engine.writer import Writer
+from durable_graph.errors import FencedError
+from durable_graph.log.records import Body, Head, Mark, Ranges, Status, TaskResults, ThreadKey
+from durable_graph.log.seal import CommitInfo, Draft, seal, snapshot_due
+from durable_graph.ports.backend import Append, Backend, Outcome, Position
+from durable_graph.ports.clock import Clock
+from durable_graph.types import Durability
+
+__all__ = ["Receipt", "RunLog"]
+
+# How many flushes' worth of records a run in "async" durability may be ahead of its storage.
+_AHEAD = 32
+
+
+@dataclass(slots=True)
+class Receipt:
+    """Where a draft came to stand: record and place in it; `seq` is 0 until it is written."""
+
+    seq: int = 0
+    item: int = 0
+
+    def at(self, item: int) -> Receipt:
+        """Another place in the same record."""
+        return Receipt(self.seq, item)
+
+
+@dataclass(slots=True)
+class _Pending:
+    drafts: list[tuple[Draft, Receipt]] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    settled: dict[str, str] = field(default_factory=dict)
+    requested: bool = False
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def land(self) -> None:
+        """Its fate is known: wake up who waits for it."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class RunLog:
+    """Appends to one thread under one ownership.
+
+    Args:
+        writer: writes for all runs of this event loop.
+        clock: dates the records.
+        key: the thread.
+        head: its head as it was read; ``None`` for a new thread.
+        secret: the thread's secret.
+        owner: this process, as the owner of the thread.
+        run: the run's id.
+        durability: when `put` returns; see `durable_graph.types.Durability`.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        clock: Clock,
+        key: ThreadKey,
+        head: Head | None,
+        secret: bytes,
+        *,
+        owner: str,
+        run: str,
+        durability: Durability,
+    ) -> None:
+        self._writer = writer
+        self._immediate = writer.immediate
+        self._clock = clock
+        self.key = key
+        self.head = head
+        self.secret = secret
+        self._owner = owner
+        self.run = run
+        self.durability = durability
+        self.epoch = head.epoch + 1 if head is not None else 1
+        self.status: Status = "running"
+        self.reason: str | None = None
+        self.input: str | None = head.input if head is not None else None
+        self._pending = _Pending()
+        self._flight: _Pending | None = None
+        self._unwritten = 0
+        self._error: BaseException | None = None
+
+    @property
+    def broken(self) -> bool:
+        """Whether a write has failed, so that nothing more can be written."""
+        return self._error is not None
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the thread is this run's: something has been written under its epoch."""
+        return self.head is not None and self.head.epoch == self.epoch
+
+    @property
+    def pending(self) -> bool:
+        """Whether something that was appended is not written yet."""
+        return bool(self._pending.drafts) or self._flight is not None
+
+    @property
+    def position(self) -> Position | None:
+        """Where the log stands, as far as it is known; ``None`` for a thread not yet written."""
+        return None if self.head is None else Position.of(self.head)
+
+    def snapshot_due(self, state: Callable[[], int]) -> bool:
+        """Whether the next commit should hold the whole state; `state` says how large it is."""
+        head = self.head
+        return head is not None and snapshot_due(head.weight, head.fresh, state)
+
+    async def put(self, body: Body) -> Receipt:
+        """Append a record and have it written; see `add` and `flush`."""
+        receipt = self.add(body)
+        await self.flush()
+        return receipt
+
+    def add(
+        self,
+        body: Body,
+        time: float | None = None,
+        *,
+        commit: CommitInfo | None = None,
+        onto: tuple[Ranges, int] | None = None,
+        by: str | None = None,
+        blobs: Mapping[str, bytes] | None = None,
+        settled: Mapping[str, str] | None = None,
+        last: bool = False,
+    ) -> Receipt:
+        """Append a record to what the next `flush` writes.
+
+        In "exit" durability only a `last` record is written.
+        """
+        now = self._clock.time() if time is None else time
+        draft = Draft(body, now, self.run, by, commit=commit, onto=onto)
+        receipt = Receipt()
+        pending = self._pending
+        if blobs:
+            pending.blobs.update(blobs)
+        if settled:
+            pending.settled.update(settled)
+        if self.durability != "exit" or last:
+            pending.drafts.append((draft, receipt))
+            self._unwritten += 1
+        return receipt
+
+    async def flush(self, *, wait: bool = False) -> None:
+        """Have everything that was appended written; returns once the durability level is met.
+
+        Args:
+            wait: return only once it is durable, whatever the level.
+
+        Raises:
+            FencedError: another owner has taken the thread over.
+            StorageError: it could not be written.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._immediate:
+            if self._pending.drafts:
+                await self._writer.write_now(self)
+                self._raise()
+            return
+        pending = self._pending
+        if pending.drafts and not pending.requested:
+            pending.requested = True
+            if self._flight is None:
+                self._writer.request(self)
+        if wait or self.durability == "sync":
+            await self._until_written()
+        while self._unwritten > _AHEAD:
+            await self._until_written()
+        self._raise()
+
+    def seal(self) -> Append:
+        """Everything that waits, as one append. Called by the writer, which answers with
+        `settled` or `failed` before it calls again."""
+        pending, self._pending = self._pending, _Pending()
+        self._flight = pending
+        drafts = _coalesce(pending.drafts, self.head.seq if self.head is not None else 0)
+        before = self.head
+        head, records = seal(
+            before,
+            drafts,
+            key=self.key,
+            secret=self.secret,
+            epoch=self.epoch,
+            status=self.status,
+            owner=self._owner if self.status == "running" else None,
+            input=self.input,
+            reason=self.reason,
+            now=self._clock.time(),
+            large=sum(map(len, pending.blobs.values())) if pending.blobs else 0,
+        )
+        expected = None if before is None else Position.of(before)
+        return Append(expected, head, records, pending.blobs, pending.settled)
+
+    def settled(self, append: Append, outcome: Outcome) -> None:
+        """What was sealed has been answered for."""
+        if outcome is Outcome.REFUSED:
+            self.failed(
+                FencedError(
+                    f"Another owner has taken over thread {self.key.thread!r}; what this run did "
+                    f"last was not stored. Read the thread's state before going on."
+                )
+            )
+            return
+        self.head = append.head
+        self._land()
+        if self._pending.requested:
+            self._writer.request(self)
+
+    def failed(self, error: BaseException) -> None:
+        """What was sealed could not be written; nor can anything after it."""
+        self._error = error
+        self._land()
+        waiting, self._pending = self._pending, _Pending()
+        waiting.land()
+
+    async def release(self, backend: Backend) -> None:
+        """Let go of the thread after the run could not store its own end.
+
+        Raises:
+            StorageError: it could not be stored this time either.
+        """
+        reading = await backend.read(self.key)
+        if reading is None or reading.head.run != self.run or reading.head.owner != self._owner:
+            return  # the end was stored after all, or somebody else has the thread
+        self._flight, self._pending = None, _Pending()
+        self.head = reading.head
+        self.status, self.reason = "stopped", "storage"
+        self.add(Mark("stopped", "storage"), last=True)
+        await backend.append([self.seal()])
+
+    async def _until_written(self) -> None:
+        """Wait until what has been appended so far is written, cancelled or not.
+
+        A write that has begun takes effect whether or not somebody waits for it. So that a
+        cancelled run knows where its thread stands, it waits, and is cancelled afterwards.
+        """
+        pending = self._pending if self._pending.drafts else self._flight
+        if pending is None:
+            return
+        loop = asyncio.get_running_loop()
+        # A future of the waiter's own: cancelling whoever awaits a future cancels the future.
+        waiter = loop.create_future()
+        pending.waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            # The shield keeps anyio from cancelling over and over; the loop is for those who
+            # call `Task.cancel` again.
+            with anyio.CancelScope(shield=True):
+                while pending is self._pending or pending is self._flight:
+                    waiter = loop.create_future()
+                    pending.waiters.append(waiter)
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await waiter
+            raise
+
+    def _land(self) -> None:
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            self._unwritten -= len(flight.drafts)
+            flight.land()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+def _coalesce(pending: list[tuple[Draft, Receipt]], seq: int) -> list[Draft]:
+    """Task results that wait one behind the other become one record."""
+    if len(pending) == 1:
+        draft, receipt = pending[0]
+        receipt.seq = seq + 1
+        return [draft]
+    drafts: list[Draft] = []
+    for draft, receipt in pending:
+        last: Any = drafts[-1].body if drafts else None
+        if isinstance(draft.body, TaskResults) and isinstance(last, TaskResults):
+            receipt.seq, receipt.item = seq, len(last.outcomes)
+            last.outcomes = [*last.outcomes, *draft.body.outcomes]
+            continue
+        seq += 1
+        receipt.seq = seq
+        drafts.append(draft)
+    return drafts

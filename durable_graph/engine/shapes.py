@@ -1,0 +1,210 @@
+"""What each stream mode shows, in LangGraph's shapes.
+
+Everything is decoded from what was written down, never passed on from a node: so an event shows
+what the log has, and changing it changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.log.delta import Encoded, apply_op
+from durable_graph.log.fold import Due, Scope
+from durable_graph.log.records import Outcome
+from durable_graph.state.channel import ROOT
+from durable_graph.types import START, Interrupt, RunnableConfig
+
+__all__ = [
+    "checkpoint_config",
+    "checkpoint_payload",
+    "debug_payload",
+    "interrupts_of",
+    "message_metadata",
+    "metadata_of",
+    "path_of",
+    "result_of",
+    "task_payload",
+    "task_result_payload",
+    "timestamp",
+    "triggers_of",
+    "update_payload",
+    "values_of",
+]
+
+Thaw = Callable[[Encoded], Any]
+
+
+def values_of(
+    definition: GraphDefinition,
+    values: Mapping[str, Encoded],
+    keys: Iterable[str],
+    thaw: Thaw,
+) -> Any:
+    """The values of some keys; of a single-valued state, the value."""
+    shown = {}
+    for key in keys:
+        value = values.get(key, definition.initial.get(key))
+        if value is not None:
+            shown[key] = thaw(value)
+    return shown.get(ROOT) if definition.state.single else shown
+
+
+def result_of(
+    definition: GraphDefinition, base: Mapping[str, Encoded], outcome: Outcome, thaw: Thaw
+) -> dict[str, Any]:
+    """A task's updates as one: a key that was written more than once has all its values."""
+    shown: dict[str, Any] = {}
+    several: set[str] = set()
+    for update in outcome.writes:
+        for key, written in update.items():
+            value = (
+                apply_op(base.get(key), written, _none) if isinstance(written, tuple) else written
+            )
+            if value is None:
+                continue
+            if key in shown:
+                shown[key] = [*(shown[key] if key in several else [shown[key]]), thaw(value)]
+                several.add(key)
+            else:
+                shown[key] = thaw(value)
+    return {key: {"$writes": v} if key in several else v for key, v in shown.items()}
+
+
+def update_payload(
+    definition: GraphDefinition,
+    base: Mapping[str, Encoded],
+    node: str,
+    outcome: Outcome,
+    thaw: Thaw,
+) -> dict[str, Any]:
+    """``updates``: what a node changed, ``None`` if nothing."""
+    updates = [
+        shown
+        for update in outcome.writes
+        if (shown := result_of(definition, base, Outcome(outcome.index, [update]), thaw))
+    ]
+    if not updates:
+        return {node: None}
+    if definition.state.single:
+        values = [update[ROOT] for update in updates]
+        return {node: values[0] if len(values) == 1 else values}
+    writes = [{key: value} for update in updates for key, value in update.items()]
+    if len({key for write in writes for key in write}) < len(writes):
+        return {node: writes}  # a key that repeats: each write by itself, in order
+    return {node: {key: value for write in writes for key, value in write.items()}}
+
+
+def interrupts_of(asks: Iterable[tuple[str, bytes]], thaw: Thaw) -> tuple[Interrupt, ...]:
+    """Questions, as users see them."""
+    return tuple(Interrupt(thaw(value), name) for name, value in asks)
+
+
+def triggers_of(due: Due) -> tuple[str, ...]:
+    """What made a task due, in LangGraph's words."""
+    if due.push is not None:
+        return ("__pregel_push",)
+    return ("__start__",) if due.node == START else (f"branch:to:{due.node}",)
+
+
+def path_of(due: Due) -> tuple[str | int, ...]:
+    """A task's path, in LangGraph's words."""
+    if due.push is not None:
+        return ("__pregel_push", due.push)
+    return ("__pregel_pull", due.node)
+
+
+def task_payload(due: Due, value: Any, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``tasks``: a task begins."""
+    shown = {"id": due.id, "name": due.node, "input": value, "triggers": triggers_of(due)}
+    return shown | {"metadata": dict(metadata)} if metadata else shown
+
+
+def task_result_payload(
+    due: Due, result: dict[str, Any], error: str | None, interrupts: Iterable[Interrupt]
+) -> dict[str, Any]:
+    """``tasks``: a task has ended, or stopped at a question."""
+    return {
+        "id": due.id,
+        "name": due.node,
+        "error": error,
+        "result": result,
+        "interrupts": [_plain(interrupt) for interrupt in interrupts],
+    }
+
+
+def checkpoint_payload(
+    definition: GraphDefinition,
+    scope: Scope,
+    thread: str,
+    values: Any,
+    thaw: Thaw,
+) -> dict[str, Any]:
+    """``checkpoints``: a checkpoint has been made."""
+    tasks = []
+    for index, due in enumerate(scope.due):
+        shown: dict[str, Any] = {"id": due.id, "name": due.node}
+        outcome = scope.outcomes.get(index)
+        if outcome is not None and outcome.error is not None:
+            tasks.append(shown | {"error": outcome.error, "state": None})
+            continue
+        if outcome is not None and outcome.done and due.node != START:
+            shown["result"] = result_of(definition, scope.values, outcome, thaw)
+        asks = interrupts_of(scope.open_asks(index), thaw)
+        tasks.append(shown | {"interrupts": tuple(map(_plain, asks)), "state": None})
+    return {
+        "config": checkpoint_config(thread, scope.checkpoint),
+        "parent_config": checkpoint_config(thread, scope.parent) if scope.parent else None,
+        "values": values,
+        "metadata": metadata_of(scope),
+        "next": [due.node for due in scope.due],
+        "tasks": tasks,
+    }
+
+
+def metadata_of(scope: Scope) -> dict[str, Any]:
+    """The metadata of the last checkpoint."""
+    return {**scope.meta, "source": scope.source, "step": scope.step, "parents": {}}
+
+
+def debug_payload(kind: str, step: int, time: float, payload: Any) -> dict[str, Any]:
+    """``debug``: a checkpoint or task event with step and time."""
+    return {"step": step, "timestamp": timestamp(time), "type": kind, "payload": payload}
+
+
+def message_metadata(due: Due, node: str, step: int, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """``messages``: where a message comes from."""
+    ns = f"{node}:{due.id}"
+    return {
+        **metadata,
+        "langgraph_step": step,
+        "langgraph_node": node,
+        "langgraph_triggers": triggers_of(due),
+        "langgraph_path": path_of(due),
+        "langgraph_checkpoint_ns": ns,
+        "checkpoint_ns": ns,
+    }
+
+
+def checkpoint_config(thread: str, checkpoint: str) -> RunnableConfig:
+    """The config that names a checkpoint."""
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": checkpoint}}
+
+
+def timestamp(time: float) -> str:
+    """A time for people."""
+    return datetime.fromtimestamp(time, UTC).isoformat()
+
+
+def _plain(interrupt: Interrupt) -> dict[str, Any]:
+    return {
+        "value": interrupt.value,
+        "id": interrupt.id,
+        "response_schema": interrupt.response_schema,
+    }
+
+
+def _none(task: int) -> tuple[()]:
+    return ()

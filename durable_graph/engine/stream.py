@@ -1,0 +1,150 @@
+"""From a run to the one who watches it.
+
+A run and its watcher take turns: at the end of a superstep the run waits until the watcher has
+taken everything and asks for more, so ``break`` after an event means that nothing after that
+superstep was begun. Within a superstep, events wait in a buffer of bounded size: an async node
+that has filled it goes on at its next ``await``, a sync one right in the writer's call, once
+there is room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
+
+from durable_graph.types import StreamMode
+
+__all__ = ["Event", "MessageEvent", "Stream"]
+
+_LIMIT: Final = 256
+
+
+class Event(NamedTuple):
+    """Something that happened in a run.
+
+    Attributes:
+        mode: the mode it belongs to.
+        data: what that mode shows.
+        cursor: where the log has it; ``None`` for what the log does not keep.
+    """
+
+    mode: StreamMode
+    data: Any
+    cursor: str | None = None
+
+
+class MessageEvent(tuple[Any, Any]):
+    """``(chunk, metadata)``, which also answers to the chunk's `content`."""
+
+    __slots__ = ()
+
+    @property
+    def content(self) -> Any:
+        """The chunk's content."""
+        return getattr(self[0], "content", None)
+
+
+class Stream:
+    """The events of one run, for one watcher on the run's own event loop.
+
+    Args:
+        modes: what is watched; with none, nothing is ever emitted or waited for.
+        limit: how many events may wait.
+    """
+
+    def __init__(self, modes: Collection[StreamMode] = (), limit: int = _LIMIT) -> None:
+        self.modes = frozenset(modes)
+        self._limit = limit
+        self._buffer: deque[Event] = deque()
+        self._closed = False
+        self._watcher: asyncio.Future[None] | None = None
+        self._run: list[asyncio.Future[None]] = []
+        self._room = threading.Condition()
+        self._posted = 0
+        self._threads_wait = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<Stream {state}, {len(self._buffer)} events wait>"
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever emits should wait."""
+        return len(self._buffer) >= self._limit and not self._closed
+
+    def emit(self, event: Event) -> None:
+        """Add an event; from the event loop's thread only."""
+        if self._closed:
+            return
+        self._buffer.append(event)
+        if self._watcher is not None and not self._watcher.done():
+            self._watcher.set_result(None)
+
+    def post(self, event: Event, loop: asyncio.AbstractEventLoop) -> None:
+        """Add an event from another thread, which waits here until there is room."""
+        with self._room:
+            while len(self._buffer) + self._posted >= self._limit and not self._closed:
+                self._threads_wait = True
+                self._room.wait()
+            self._posted += 1
+        loop.call_soon_threadsafe(self._arrive, event)
+
+    def close(self) -> None:
+        """There will be no more events. What waits can still be taken."""
+        self._closed = True
+        self._let_threads_on()
+        if self._watcher is not None and not self._watcher.done():
+            self._watcher.set_result(None)
+        self._wake_run()
+
+    async def wait_for_room(self) -> None:
+        """Wait for room; from the event loop."""
+        while self.full:
+            await self._next_turn()
+
+    async def turn(self) -> None:
+        """The end of a superstep: wait until the watcher has taken all and asks for more."""
+        while self.modes and not self._closed and (self._buffer or self._watcher is None):
+            await self._next_turn()
+
+    async def next(self) -> Event | None:
+        """The next event; ``None`` at the end."""
+        while not self._buffer:
+            if self._closed:
+                return None
+            self._watcher = asyncio.get_running_loop().create_future()
+            self._wake_run()
+            try:
+                await self._watcher
+            finally:
+                self._watcher = None
+        event = self._buffer.popleft()
+        if self._threads_wait:
+            self._let_threads_on()
+        if self._run and len(self._buffer) < self._limit:
+            self._wake_run()
+        return event
+
+    def _arrive(self, event: Event) -> None:
+        with self._room:
+            self._posted -= 1
+        self.emit(event)
+
+    def _let_threads_on(self) -> None:
+        with self._room:
+            self._threads_wait = False
+            self._room.notify_all()
+
+    async def _next_turn(self) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._run.append(future)
+        await future
+
+    def _wake_run(self) -> None:
+        waiting, self._run = self._run, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)

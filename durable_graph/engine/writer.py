@@ -1,0 +1,181 @@
+"""From runs to storage: what waits goes out together.
+
+One writer serves all runs of an event loop. A write is asked for by a run's log; the flush starts
+one turn of the loop later, so that everything which is ready by then rides in it, and whatever
+comes while it is under way makes up the next. Nobody waits for a clock.
+
+A flush belongs to the writer and not to the run that waits for it: cancelling the run cannot
+tear it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from durable_graph.errors import OutcomeUnknownError, StorageError
+from durable_graph.ports.backend import Append, Backend, Outcome
+
+if TYPE_CHECKING:
+    from durable_graph.decisions.liveness import Process
+    from durable_graph.engine.runlog import RunLog
+    from durable_graph.ports.clock import Clock
+
+__all__ = ["Writer"]
+
+_FIRST_WAIT = 0.05
+_LONGEST_WAIT = 2.0
+
+
+class Writer:
+    """Writes what the runs of one event loop have to write.
+
+    Args:
+        backend: where to.
+        clock: for waiting before an unanswered write is asked for again.
+        process: this process, whose signs of life ride along; ``None`` if it needs none.
+        interval: seconds between signs of life.
+        patience: seconds for which an unanswered write is asked for again.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        clock: Clock,
+        process: Process | None,
+        *,
+        interval: float,
+        patience: float,
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._process = process
+        self._interval = interval
+        self._patience = patience
+        self._groups = backend.capabilities.groups
+        self._immediate = backend.capabilities.immediate
+        self._queue: list[RunLog] = []
+        self._flushing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.last_beat = float("-inf")
+        """When a sign of life was last stored, by the monotonic clock."""
+
+    @property
+    def immediate(self) -> bool:
+        """Whether `write_now` can be used."""
+        return self._immediate
+
+    async def write_now(self, log: RunLog) -> None:
+        """Write what a log has waiting, in the caller's own task."""
+        append = log.seal()
+        try:
+            (outcome,) = await self._backend.append((append,))
+        except BaseException as error:
+            log.failed(error)
+            raise
+        log.settled(append, outcome)
+
+    def request(self, log: RunLog) -> None:
+        """Have what a log has waiting written soon; the log is told when it is."""
+        self._queue.append(log)
+        if self._flushing:
+            return
+        self._flushing = True
+        asyncio.get_running_loop().call_soon(self._start)
+
+    async def drain(self) -> None:
+        """Wait until nothing is being written."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    def _start(self) -> None:
+        if self._groups:
+            self._own(self._flush_queue())
+            return
+        for log in self._take():
+            self._own(self._flush([log]))
+        self._flushing = False
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _take(self) -> list[RunLog]:
+        queue, self._queue = self._queue, []
+        return queue
+
+    async def _flush_queue(self) -> None:
+        try:
+            while self._queue:
+                await self._flush(self._take())
+        finally:
+            self._flushing = False
+
+    async def _flush(self, logs: Sequence[RunLog]) -> None:
+        sealed = [(log, log.seal()) for log in logs]
+        batch = [append for _, append in sealed]
+        beat = self._due_beat()
+        try:
+            outcomes = await self._backend.append(batch, beat)
+        except StorageError as error:
+            if len(batch) == 1:
+                await self._alone(*sealed[0], error)
+                return
+            # One append may have spoilt it for all; by itself each gets what it deserves.
+            for log, append in sealed:
+                await self._alone(log, append, None)
+            return
+        except BaseException as error:
+            for log, _ in sealed:
+                log.failed(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        if beat is not None:
+            self.last_beat = self._clock.monotonic()
+        for (log, append), outcome in zip(sealed, outcomes, strict=True):
+            log.settled(append, outcome)
+
+    async def _alone(self, log: RunLog, append: Append, error: StorageError | None) -> None:
+        try:
+            log.settled(append, await self._resolve(append, error))
+        except BaseException as failure:
+            log.failed(failure)
+            if not isinstance(failure, Exception):
+                raise
+
+    async def _resolve(self, append: Append, error: StorageError | None) -> Outcome:
+        """Find out what becomes of an append: it is stored, or refused, or fails for good.
+
+        An append says at which position it belongs and carries its own link, so asking for the
+        very same one again is safe: it is not stored twice.
+        """
+        deadline = self._clock.monotonic() + self._patience
+        wait = _FIRST_WAIT
+        while True:
+            if error is not None:
+                if not isinstance(error, OutcomeUnknownError):
+                    raise error
+                if self._clock.monotonic() + wait > deadline:
+                    raise error
+                await self._clock.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+            try:
+                (outcome,) = await self._backend.append([append])
+            except StorageError as again:
+                # Once it is unknown whether the first try took effect, an error that says
+                # "nothing was written" speaks only of the last one.
+                unknown = isinstance(error, OutcomeUnknownError)
+                if unknown and not isinstance(again, OutcomeUnknownError):
+                    again = OutcomeUnknownError(f"{error} Then: {again}")
+                error = again
+            else:
+                return outcome
+
+    def _due_beat(self) -> Process | None:
+        if self._process is None:
+            return None
+        due = self._clock.monotonic() - self.last_beat >= self._interval
+        return self._process if due else None

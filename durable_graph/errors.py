@@ -1,0 +1,204 @@
+"""Every error this library raises on purpose.
+
+One base class, `DurableGraphError`; each leaf says in its message what to do next::
+
+    DurableGraphError
+    ├── GraphDefinitionError          the graph itself is wrong (also a ValueError)
+    ├── IncompatibleGraphError        the stored run does not fit this graph
+    ├── ConfigError                   the call's config is wrong (also a ValueError)
+    ├── RunError                      a call that the thread's state does not allow
+    │   ├── EmptyInputError           nothing to run: no input and no stored state
+    │   ├── NothingToResumeError      an answer, but nothing is asked
+    │   ├── UnknownInterruptError     an answer to a question that is not open (also a ValueError)
+    │   ├── AmbiguousAnswerError      one answer, several open questions (also a ValueError)
+    │   ├── AlreadyAnsweredError      an answer to a question that has one
+    │   ├── PendingInterruptsError    a new input, but questions are open
+    │   ├── ThreadBusyError           another run owns the thread
+    │   └── MissingCheckpointerError  a feature that needs a saver, on a graph without one
+    ├── NodeError                     something a node did
+    │   ├── InvalidUpdateError        its update was refused
+    │   ├── NodeCancelledError        it raised `asyncio.CancelledError` by itself
+    │   └── GraphRecursionError       the run took too many supersteps (also a RecursionError)
+    ├── FencedError                   another owner has taken the thread over
+    ├── ThreadNotFoundError           no such thread (also a LookupError)
+    ├── CheckpointNotFoundError       no such checkpoint in this thread (also a LookupError)
+    ├── IntegrityError                a stored record is damaged
+    │   └── UnknownTypeError          a stored value names a type that is not registered
+    └── StorageError                  the storage system failed
+        ├── StorageBusyError          it stayed locked; nothing was written (also a TimeoutError)
+        ├── StorageFullError          no space; nothing was written
+        ├── StorageClosedError        the saver was closed, or belongs to another process
+        └── OutcomeUnknownError       a write may or may not have happened
+
+`interrupt()` stops a node with `GraphInterrupt`, which is a `BaseException` so that a node's
+``except Exception`` cannot swallow a question by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from durable_graph.types import Interrupt
+
+__all__ = [
+    "AlreadyAnsweredError",
+    "AmbiguousAnswerError",
+    "CheckpointNotFoundError",
+    "ConfigError",
+    "DurableGraphError",
+    "EmptyInputError",
+    "FencedError",
+    "GraphDefinitionError",
+    "GraphInterrupt",
+    "GraphRecursionError",
+    "IncompatibleGraphError",
+    "IntegrityError",
+    "InvalidUpdateError",
+    "MissingCheckpointerError",
+    "NodeCancelledError",
+    "NodeError",
+    "NothingToResumeError",
+    "OutcomeUnknownError",
+    "PendingInterruptsError",
+    "RunError",
+    "StorageBusyError",
+    "StorageClosedError",
+    "StorageError",
+    "StorageFullError",
+    "ThreadBusyError",
+    "ThreadNotFoundError",
+    "UnknownInterruptError",
+    "UnknownTypeError",
+]
+
+
+class DurableGraphError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class GraphDefinitionError(DurableGraphError, ValueError):
+    """The graph as built cannot run; raised while building or compiling it."""
+
+
+class IncompatibleGraphError(DurableGraphError):
+    """The stored run needs a node that this graph does not have; nothing was run or written."""
+
+
+class ConfigError(DurableGraphError, ValueError):
+    """The `config` of a call lacks something or holds something of the wrong kind."""
+
+
+class RunError(DurableGraphError):
+    """A call that the thread's present state does not allow; nothing was changed."""
+
+
+class EmptyInputError(RunError):
+    """There is neither an input nor stored state to go on from."""
+
+
+class NothingToResumeError(RunError):
+    """`Command(resume=...)` on a thread that asks nothing."""
+
+
+class UnknownInterruptError(RunError, ValueError):
+    """An answer names a question that is not open in this thread."""
+
+
+class AmbiguousAnswerError(RunError, ValueError):
+    """One bare answer, but several questions are open: answer by interrupt id."""
+
+
+class AlreadyAnsweredError(RunError):
+    """The question has been answered already, by this call's twin or by somebody else."""
+
+
+class PendingInterruptsError(RunError):
+    """A new input while questions are open; say what becomes of them with `on_pending=`."""
+
+
+class ThreadBusyError(RunError):
+    """Another live run owns the thread."""
+
+
+class MissingCheckpointerError(RunError):
+    """The call needs stored state, but the graph was compiled without a checkpointer."""
+
+
+class NodeError(DurableGraphError):
+    """Something a node did ended the run."""
+
+
+class InvalidUpdateError(NodeError):
+    """An update that cannot become part of the state; the message names node and key.
+
+    Attributes:
+        tasks: which of the due tasks wrote it, where it was refused as the superstep closed.
+    """
+
+    def __init__(self, message: str, tasks: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.tasks = frozenset(tasks)
+
+
+class NodeCancelledError(NodeError):
+    """A node raised `asyncio.CancelledError` although nobody cancelled its run."""
+
+
+class GraphRecursionError(NodeError, RecursionError):
+    """The run took as many supersteps as `recursion_limit` allows; it can be resumed."""
+
+
+class FencedError(DurableGraphError):
+    """Another owner took the thread over; nothing of this write was stored."""
+
+
+class ThreadNotFoundError(DurableGraphError, LookupError):
+    """No such thread."""
+
+
+class CheckpointNotFoundError(DurableGraphError, LookupError):
+    """No such checkpoint in this thread, or its content was pruned."""
+
+
+class IntegrityError(DurableGraphError):
+    """A stored record is damaged; the message names thread, record and what is wrong."""
+
+
+class UnknownTypeError(IntegrityError):
+    """A stored value names a type, or a record names a format, that this program does not know."""
+
+
+class StorageError(DurableGraphError):
+    """The storage system failed."""
+
+
+class StorageBusyError(StorageError, TimeoutError):
+    """The storage system stayed locked for the configured time; nothing was written."""
+
+
+class StorageFullError(StorageError):
+    """The storage system has no space left; nothing was written."""
+
+
+class StorageClosedError(StorageError):
+    """The saver was closed, or was opened by another process and inherited through `fork`."""
+
+
+class OutcomeUnknownError(StorageError):
+    """A write was sent and it could not be found out whether it took effect.
+
+    Calling again on the same thread finds out: the write is either part of the log or it is not.
+    """
+
+
+class GraphInterrupt(BaseException):
+    """Stops a node that asks a question; raised by `interrupt()`, caught by the engine.
+
+    A `BaseException`, so that ``except Exception`` in a node lets it through.
+    """
+
+    def __init__(self, interrupts: Sequence[Interrupt] = ()) -> None:
+        super().__init__(tuple(interrupts))
+        self.interrupts: tuple[Interrupt, ...] = tuple(interrupts)

@@ -1,0 +1,366 @@
+"""A compiled graph: what users call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, Self
+
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine import shapes
+from durable_graph.engine.call import Call
+from durable_graph.engine.editing import edit
+from durable_graph.engine.invoke import Result, RunTask
+from durable_graph.engine.snapshots import history, snapshot
+from durable_graph.engine.stream import Event
+from durable_graph.errors import ConfigError, MissingCheckpointerError
+from durable_graph.graph.config import merge_configs, modes_of, nodes_of, read_call, thread_of
+from durable_graph.log.records import ThreadKey
+from durable_graph.ports.clock import SystemChance
+from durable_graph.saver import Saver
+from durable_graph.sync import SyncGraph
+from durable_graph.types import (
+    All,
+    Durability,
+    OnPending,
+    RunnableConfig,
+    StateSnapshot,
+    StreamMode,
+    StreamPart,
+)
+
+__all__ = ["CompiledGraph", "RunStream"]
+
+_chance = SystemChance()
+
+
+class CompiledGraph(SyncGraph):
+    """A graph that can be run; made by `StateGraph.compile`.
+
+    Attributes:
+        definition: the graph.
+        checkpointer: where its threads are stored, if they are.
+        name: its name.
+    """
+
+    def __init__(
+        self,
+        definition: GraphDefinition,
+        checkpointer: Saver | None,
+        *,
+        interrupt_before: Collection[str] | All = (),
+        interrupt_after: Collection[str] | All = (),
+        config: RunnableConfig | None = None,
+    ) -> None:
+        self.definition = definition
+        self.checkpointer = checkpointer
+        self.name = definition.name
+        self._interrupt_before = nodes_of(definition, interrupt_before, "interrupt_before")
+        self._interrupt_after = nodes_of(definition, interrupt_after, "interrupt_after")
+        self._config: RunnableConfig = config if config is not None else {}
+
+    def __repr__(self) -> str:
+        nodes = ", ".join(self.definition.nodes)
+        return f"<CompiledGraph {self.name!r}: {nodes}; checkpointer {self.checkpointer!r}>"
+
+    def with_config(self, config: RunnableConfig) -> Self:
+        """The same graph, whose calls have this config beneath their own."""
+        return type(self)(
+            self.definition,
+            self.checkpointer,
+            interrupt_before=self._interrupt_before,
+            interrupt_after=self._interrupt_after,
+            config=merge_configs(self._config, config),
+        )
+
+    async def ainvoke(
+        self,
+        input: Any,
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        interrupt_before: Collection[str] | All | None = None,
+        interrupt_after: Collection[str] | All | None = None,
+        durability: Durability | None = None,
+        on_pending: OnPending = "reject",
+        by: str | None = None,
+    ) -> Any:
+        """Run the graph until it ends, asks something or is to stop.
+
+        Args:
+            input: the input: a mapping of the state's keys, a schema object, or a `Command`;
+                ``None`` to go on with the thread as it stands.
+            config: at least ``{"configurable": {"thread_id": ...}}`` if the graph has a
+                checkpointer. `checkpoint_id` beside it starts a new branch at that checkpoint.
+            stream_mode: with another mode than "values", the list of its events is returned.
+            interrupt_before: nodes to stop before; ``"*"`` for all.
+            interrupt_after: nodes to stop after; ``"*"`` for all.
+            durability: "sync" (default): every step is durable before the next begins. "async":
+                at most a bounded number of steps behind. "exit": only the last state is written.
+            on_pending: what a new input does to open questions: "reject" the input (default),
+                take it for the "answer", or "supersede" them.
+            by: who calls; kept with the input or answer.
+
+        Returns:
+            The values of the output's keys; with ``"__interrupt__"``, a list of `Interrupt`, if
+            something is asked.
+
+        Raises:
+            Exception: what a node raised, as it raised it; the thread can be gone on with.
+            RunError: the thread's state does not allow the call.
+            InvalidUpdateError: an update cannot become part of the state.
+            GraphRecursionError: the run took more supersteps than `recursion_limit`.
+            FencedError: another owner has taken the thread over.
+            StorageError: storage failed.
+        """
+        modes = modes_of(stream_mode)
+        options: dict[str, Any] = {
+            "interrupt_before": interrupt_before,
+            "interrupt_after": interrupt_after,
+            "durability": durability,
+            "on_pending": on_pending,
+            "by": by,
+        }
+        if modes != ("values",):
+            parts = self.astream(input, config, stream_mode=stream_mode, **options)
+            return [part async for part in parts]
+        call = self._call(input, config, **options)
+        result = await RunTask(self.definition, self.checkpointer, call).result()
+        return _returned(result)
+
+    def astream(
+        self,
+        input: Any,
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        interrupt_before: Collection[str] | All | None = None,
+        interrupt_after: Collection[str] | All | None = None,
+        durability: Durability | None = None,
+        on_pending: OnPending = "reject",
+        by: str | None = None,
+        version: Literal["v1", "v2"] = "v1",
+    ) -> RunStream:
+        """Run the graph and watch it.
+
+        Leaving the loop early, or closing the iterator, cancels the run; its thread stays at its
+        last step and can be gone on with.
+
+        Args:
+            input: see `ainvoke`.
+            config: see `ainvoke`.
+            stream_mode: one mode, or several at once: "updates" (default) what each node
+                changed; "values" the state after each step; "messages" tokens and messages;
+                "tasks" beginning and end of each task; "checkpoints" each checkpoint; "custom"
+                what nodes emit; "debug" tasks and checkpoints with step and time.
+            interrupt_before: see `ainvoke`.
+            interrupt_after: see `ainvoke`.
+            durability: see `ainvoke`.
+            on_pending: see `ainvoke`.
+            by: see `ainvoke`.
+            version: "v1": the event, or ``(mode, event)`` for several modes. "v2": a
+                `StreamPart`, with the event's cursor in the log.
+
+        Raises:
+            Exception: see `ainvoke`; raised while iterating.
+        """
+        if version not in ("v1", "v2"):
+            raise ConfigError(f"version is 'v1' or 'v2', not {version!r}.")
+        modes = modes_of(stream_mode)
+        call = self._call(
+            input,
+            config,
+            interrupt_before=interrupt_before,
+            interrupt_after=interrupt_after,
+            durability=durability,
+            on_pending=on_pending,
+            by=by,
+        )
+        several = stream_mode is not None and not isinstance(stream_mode, str)
+        begin = partial(RunTask, self.definition, self.checkpointer, call, modes)
+        return RunStream(begin, several=several, version=version)
+
+    async def aget_state(self, config: RunnableConfig) -> StateSnapshot:
+        """The state of a thread now, with the results of finished tasks in it; or, with a
+        `checkpoint_id` in the config, as it was at that checkpoint.
+
+        Of a thread that does not exist, an empty one.
+
+        Raises:
+            CheckpointNotFoundError: the thread has no such checkpoint.
+            IntegrityError: what is stored is damaged.
+        """
+        saver = self._saver("aget_state")
+        thread, checkpoint = thread_of(merge_configs(self._config, config))
+        return await snapshot(self.definition, saver, ThreadKey.of(thread), checkpoint)
+
+    async def aget_state_history(
+        self,
+        config: RunnableConfig,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[StateSnapshot]:
+        """The checkpoints of a thread as they were, newest first.
+
+        A checkpoint whose records are damaged has the `IntegrityError` as its `values`.
+
+        Args:
+            config: names the thread.
+            filter: only checkpoints with this metadata, such as ``{"source": "input"}``.
+            before: only checkpoints before the one that this config names.
+            limit: how many at most.
+        """
+        saver = self._saver("aget_state_history")
+        thread, _ = thread_of(merge_configs(self._config, config))
+        last = None
+        if before is not None:
+            last = before.get("configurable", {}).get("checkpoint_id")
+            if last is None:
+                raise ConfigError("`before` is a config with a checkpoint_id.")
+        shown = history(
+            self.definition, saver, ThreadKey.of(thread), filter=filter, before=last, limit=limit
+        )
+        async for one in shown:
+            yield one
+
+    async def aupdate_state(
+        self,
+        config: RunnableConfig,
+        values: Any,
+        as_node: str | None = None,
+        *,
+        checkpoint_id: str | None = None,
+        by: str | None = None,
+    ) -> RunnableConfig:
+        """Write to a thread's state as if a node had, and make due what follows that node.
+
+        Args:
+            config: names the thread; with a `checkpoint_id`, a branch is made at that checkpoint.
+            values: the update, which goes through the reducers.
+            as_node: the node it counts for: by default the one that ran last. ``END`` makes
+                nothing due.
+            checkpoint_id: the checkpoint, if the config does not name it.
+            by: who edits.
+
+        Returns:
+            The config that names the new checkpoint.
+
+        Raises:
+            InvalidUpdateError: the update cannot become part of the state, or it is not clear as
+                which node it is meant.
+            ThreadBusyError: a live run owns the thread.
+            CheckpointNotFoundError: the thread has no such checkpoint.
+        """
+        saver = self._saver("aupdate_state")
+        if checkpoint_id is not None:
+            config = merge_configs(config, {"configurable": {"checkpoint_id": checkpoint_id}})
+        call = self._call(values, config, by=by)
+        checkpoint = await edit(self.definition, saver, call, as_node)
+        return shapes.checkpoint_config(str(call.thread), checkpoint)
+
+    def _saver(self, what: str) -> Saver:
+        if self.checkpointer is None:
+            raise MissingCheckpointerError(
+                f"{what} reads stored state, but the graph has no checkpointer: "
+                f"compile(checkpointer=...)."
+            )
+        return self.checkpointer
+
+    def _call(
+        self,
+        input: Any,
+        config: RunnableConfig | None,
+        *,
+        interrupt_before: Collection[str] | All | None = None,
+        interrupt_after: Collection[str] | All | None = None,
+        durability: Durability | None = None,
+        on_pending: OnPending = "reject",
+        by: str | None = None,
+    ) -> Call:
+        saver = self.checkpointer
+        before = self._interrupt_before if interrupt_before is None else interrupt_before
+        after = self._interrupt_after if interrupt_after is None else interrupt_after
+        return read_call(
+            self.definition,
+            input,
+            merge_configs(self._config, config) if self._config else config,
+            stored=saver is not None,
+            new_id=(saver.chance if saver is not None else _chance).id(),
+            durability=durability,
+            on_pending=on_pending,
+            by=by,
+            interrupt_before=before,
+            interrupt_after=after,
+        )
+
+
+class RunStream(AsyncIterator[Any]):
+    """The events of a run that is made for them; iterate over it once.
+
+    The run begins with the first event that is asked for. It is cancelled when the iterator is
+    closed, when waiting for an event is cancelled, or when nobody holds the iterator any more.
+    """
+
+    def __init__(self, begin: Any, *, several: bool, version: Literal["v1", "v2"]) -> None:
+        self._begin = begin
+        self._several = several
+        self._version = version
+        self._task: RunTask | None = None
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._over:
+            raise StopAsyncIteration
+        if self._task is None:
+            self._task = self._begin()
+        try:
+            event = await self._task.next()
+        except asyncio.CancelledError:
+            self._over = True
+            await self._task.cancel()
+            raise
+        except BaseException:
+            self._over = True
+            raise
+        if event is None:
+            self._over = True
+            raise StopAsyncIteration
+        return self._shape(event)
+
+    async def aclose(self) -> None:
+        """Cancel the run and wait until its thread is in order. Harmless if it has ended."""
+        self._over = True
+        if self._task is not None:
+            await self._task.cancel()
+
+    def __del__(self) -> None:
+        # After `break`, nobody holds the iterator: the run must not go on for no one.
+        if self._task is not None and not self._over:
+            self._task.cancel_soon()
+
+    def _shape(self, event: Event) -> Any:
+        if self._version == "v2":
+            return _part(event)
+        return (event.mode, event.data) if self._several else event.data
+
+
+def _part(event: Event) -> StreamPart:
+    data = event.data
+    part: StreamPart = {"type": event.mode, "ns": (), "data": data, "cursor": event.cursor}
+    if event.mode == "values":
+        asked = isinstance(data, dict) and "__interrupt__" in data
+        part["interrupts"] = data.pop("__interrupt__") if asked else ()
+    return part
+
+
+def _returned(result: Result) -> Any:
+    if not result.interrupts:
+        return result.values
+    asked = {"__interrupt__": list(result.interrupts)}
+    return {**result.values, **asked} if isinstance(result.values, dict) else asked

@@ -1,0 +1,150 @@
+"""A caller's config, read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine.call import Call
+from durable_graph.errors import ConfigError
+from durable_graph.types import All, Durability, OnPending, RunnableConfig, StreamMode
+
+__all__ = ["merge_configs", "modes_of", "nodes_of", "read_call", "thread_of"]
+
+_MODES: tuple[StreamMode, ...] = (
+    "values",
+    "updates",
+    "messages",
+    "tasks",
+    "checkpoints",
+    "custom",
+    "debug",
+)
+
+
+def read_call(
+    definition: GraphDefinition,
+    input: Any,
+    config: RunnableConfig | None,
+    *,
+    stored: bool,
+    new_id: str,
+    durability: Durability | None,
+    on_pending: OnPending,
+    by: str | None,
+    interrupt_before: Collection[str] | All,
+    interrupt_after: Collection[str] | All,
+) -> Call:
+    """A call, from its arguments.
+
+    Raises:
+        ConfigError: an argument is of the wrong kind, or a `thread_id` is missing.
+    """
+    given: RunnableConfig = config if config is not None else {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"The config is a dict, not {type(given).__name__}.")
+    if durability not in (None, "sync", "async", "exit"):
+        raise ConfigError(f"durability is 'sync', 'async' or 'exit', not {durability!r}.")
+    if on_pending not in ("reject", "answer", "supersede"):
+        raise ConfigError(f"on_pending is 'reject', 'answer' or 'supersede', not {on_pending!r}.")
+    limit = given.get("recursion_limit", 10_007)
+    if not isinstance(limit, int) or limit < 1:
+        raise ConfigError(f"recursion_limit must be at least 1, not {limit!r}.")
+    concurrency = given.get("max_concurrency")
+    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
+        raise ConfigError(f"max_concurrency must be at least 1, not {concurrency!r}.")
+    thread, checkpoint = thread_of(given) if stored else (None, None)
+    return Call(
+        input=input,
+        config=given,
+        thread=thread,
+        checkpoint=checkpoint,
+        run=str(given.get("run_id") or new_id),
+        metadata=_metadata(given),
+        durability=durability or "sync",
+        on_pending=on_pending,
+        by=by,
+        recursion_limit=limit,
+        max_concurrency=concurrency,
+        interrupt_before=nodes_of(definition, interrupt_before, "interrupt_before"),
+        interrupt_after=nodes_of(definition, interrupt_after, "interrupt_after"),
+    )
+
+
+def thread_of(config: RunnableConfig) -> tuple[str, str | None]:
+    """Thread and checkpoint that a config names.
+
+    Raises:
+        ConfigError: it names no thread.
+    """
+    configurable = config.get("configurable", {})
+    if not isinstance(configurable, Mapping):
+        raise ConfigError(f"config['configurable'] is a dict, not {configurable!r}.")
+    thread = configurable.get("thread_id")
+    if thread is None:
+        raise ConfigError(
+            "The graph has a checkpointer, so a call must say which thread it is for: "
+            'config={"configurable": {"thread_id": "..."}}.'
+        )
+    namespace = configurable.get("checkpoint_ns") or ""
+    if namespace:
+        raise ConfigError(f"Thread {thread!r} has no namespace {namespace!r}.")
+    checkpoint = configurable.get("checkpoint_id")
+    if checkpoint is not None and not isinstance(checkpoint, str):
+        raise ConfigError(f"A checkpoint_id is a str, not {type(checkpoint).__name__}.")
+    return thread, checkpoint
+
+
+def nodes_of(
+    definition: GraphDefinition, nodes: Collection[str] | All, what: str
+) -> Collection[str]:
+    """The nodes of a list of breakpoints.
+
+    Raises:
+        ConfigError: one of them does not exist.
+    """
+    if isinstance(nodes, str):
+        nodes = ["*"] if nodes == "*" else [nodes]
+    for name in nodes:
+        if name != "*" and name not in definition.nodes:
+            raise ConfigError(f"{what} names {name!r}, which is no node of the graph.")
+    return nodes
+
+
+def modes_of(stream_mode: StreamMode | Sequence[StreamMode] | None) -> tuple[StreamMode, ...]:
+    """The modes that are asked for.
+
+    Raises:
+        ConfigError: one of them does not exist.
+    """
+    modes = (stream_mode,) if isinstance(stream_mode, str) else tuple(stream_mode or ("updates",))
+    for mode in modes:
+        if mode not in _MODES:
+            raise ConfigError(f"There is no stream mode {mode!r}; there are {', '.join(_MODES)}.")
+    return modes
+
+
+def merge_configs(first: RunnableConfig, second: RunnableConfig | None) -> RunnableConfig:
+    """One config out of two; the second one's entries count where both have one."""
+    if second is None:
+        return first
+    merged: RunnableConfig = {**first, **second}
+    if "configurable" in merged:
+        merged["configurable"] = {**first.get("configurable", {}), **second.get("configurable", {})}
+    if "metadata" in merged:
+        merged["metadata"] = {**first.get("metadata", {}), **second.get("metadata", {})}
+    return merged
+
+
+def _metadata(config: RunnableConfig) -> dict[str, Any]:
+    metadata = dict(config.get("metadata", {}))
+    if "run_id" in config:
+        metadata["run_id"] = str(config["run_id"])
+    try:
+        orjson.dumps(metadata)
+    except TypeError as error:
+        raise ConfigError(f"The config's metadata must be plain JSON: {error}.") from error
+    return metadata

@@ -1,0 +1,330 @@
+"""Building graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from durable_graph.definition.graph import GraphDefinition
+from durable_graph.definition.node import (
+    NOTHING,
+    Branch,
+    Function,
+    Join,
+    Node,
+    destinations_of,
+    name_of,
+)
+from durable_graph.errors import GraphDefinitionError
+from durable_graph.graph.compiled import CompiledGraph
+from durable_graph.saver import Saver
+from durable_graph.state.schema import Schema
+from durable_graph.types import END, START, All, RetryPolicy
+
+__all__ = ["StateGraph"]
+
+
+@dataclass(slots=True)
+class _Spec:
+    """A node as it was added."""
+
+    function: Function
+    input: Any
+    retry: tuple[RetryPolicy, ...]
+    metadata: Mapping[str, Any] | None
+    destinations: tuple[str, ...] | None
+
+
+@dataclass(slots=True)
+class _BranchSpec:
+    path: Function
+    ends: Mapping[Any, str] | None
+    input: Any
+
+
+@dataclass(slots=True)
+class _Edges:
+    """What leaves a node."""
+
+    targets: dict[str, None] = field(default_factory=dict)
+    branches: dict[str, _BranchSpec] = field(default_factory=dict)
+
+
+class StateGraph:
+    """A graph of nodes over a shared state, to be compiled.
+
+    Each node takes the state and returns the keys it changes. Updates of a key are combined by
+    its reducer, ``Annotated[type, reducer]``; without one, a key takes its last value.
+
+    Args:
+        state_schema: the state: a TypedDict, a dataclass, a pydantic model, or the type of a
+            single value.
+        input_schema: the keys an input may hold; by default all.
+        output_schema: the keys a call returns; by default all.
+    """
+
+    def __init__(
+        self, state_schema: Any, *, input_schema: Any = None, output_schema: Any = None
+    ) -> None:
+        self.state_schema = state_schema
+        self.input_schema = input_schema if input_schema is not None else state_schema
+        self.output_schema = output_schema if output_schema is not None else state_schema
+        self._nodes: dict[str, _Spec] = {}
+        self._edges: dict[str, _Edges] = {}
+        self._joins: dict[tuple[tuple[str, ...], str], None] = {}
+
+    def __repr__(self) -> str:
+        return f"<StateGraph: {', '.join(self._nodes) or 'no nodes'}>"
+
+    def add_node(
+        self,
+        node: str | Callable[..., Any],
+        action: Callable[..., Any] | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        input_schema: Any = None,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        destinations: Mapping[str, str] | Sequence[str] | None = None,
+    ) -> Self:
+        """Add a node.
+
+        Args:
+            node: its name; or its function, whose name it then has.
+            action: its function, sync or async, a callable object, or a partial. It takes the
+                state and, by name, any of `config`, `runtime`, `writer`. A sync function runs
+                in a thread.
+            metadata: shown in events.
+            input_schema: what it reads; by default what its first parameter is annotated with,
+                or the whole state. Keys that only it declares are private to those who do.
+            retry_policy: when to try again after an error; of several, the first that matches.
+            destinations: the nodes that its commands may go to, if its return annotation does
+                not say.
+
+        Raises:
+            GraphDefinitionError: the name is taken or reserved, or the function is none.
+        """
+        if not isinstance(node, str):
+            if action is not None:
+                raise GraphDefinitionError("Give add_node a name and a function, or a function.")
+            action, name = node, name_of(node)
+            if name is None or name == "<lambda>":
+                raise GraphDefinitionError(f"{node!r} has no name; give one: add_node(name, ...).")
+            node = name
+        if action is None:
+            raise GraphDefinitionError(f"Node {node!r} needs a function: add_node(name, function).")
+        self._check_new_name(node)
+        function = Function.of(action, f"Node {node!r}")
+        if input_schema is None and _is_schema(function.annotation):
+            input_schema = function.annotation
+        self._nodes[node] = _Spec(
+            function=function,
+            input=input_schema,
+            retry=_policies(retry_policy),
+            metadata=metadata,
+            destinations=destinations_of(action) if destinations is None else tuple(destinations),
+        )
+        return self
+
+    def add_edge(self, start_key: str | Sequence[str], end_key: str) -> Self:
+        """Run `end_key` after `start_key`; after all of them, if it is a list.
+
+        Raises:
+            GraphDefinitionError: it leads from END or to START, or a node of a list is unknown.
+        """
+        if end_key == START:
+            raise GraphDefinitionError("No edge can lead to START.")
+        if isinstance(start_key, str):
+            self._check_source(start_key)
+            self._leaving(start_key).targets[end_key] = None
+            return self
+        sources = tuple(sorted(set(start_key)))  # their order means nothing, so it names nothing
+        if not sources:
+            raise GraphDefinitionError(f"The edge to {end_key!r} has an empty list of sources.")
+        for source in sources:
+            self._check_source(source)
+            if source == START or source not in self._nodes:
+                raise GraphDefinitionError(
+                    f"A list of sources may only name nodes, and add them before: {source!r}."
+                )
+        self._joins[sources, end_key] = None
+        return self
+
+    def add_conditional_edges(
+        self,
+        source: str,
+        path: Callable[..., Any],
+        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+    ) -> Self:
+        """After `source`, go where `path` says.
+
+        Args:
+            source: the node, or START.
+            path: a function, sync or async, that takes the state as the node has left it and
+                returns a node's name, a `Send`, END, or a list of those.
+            path_map: node by what `path` returns; or the nodes it may return. By default what
+                its annotation ``-> Literal[...]`` says; else it may return any node.
+
+        Raises:
+            GraphDefinitionError: `path` is no function, or `source` has a branch of its name.
+        """
+        self._check_source(source)
+        name = name_of(path) or "condition"
+        branches = self._leaving(source).branches
+        if name in branches:
+            raise GraphDefinitionError(
+                f"Node {source!r} has a conditional edge {name!r} already; give the function "
+                f"another name."
+            )
+        function = Function.of(path, f"The conditional edge {name!r} of {source!r}")
+        ends: Mapping[Any, str] | None
+        if path_map is None:
+            found = destinations_of(path)
+            ends = {end: end for end in found} if found else None
+        elif isinstance(path_map, Mapping):
+            ends = dict(path_map)
+        else:
+            ends = {end: end for end in path_map}
+        schema = function.annotation if _is_schema(function.annotation) else None
+        branches[name] = _BranchSpec(function, ends, schema)
+        return self
+
+    def add_sequence(
+        self, nodes: Sequence[Callable[..., Any] | tuple[str, Callable[..., Any]]]
+    ) -> Self:
+        """Add nodes, each with an edge to the next.
+
+        Raises:
+            GraphDefinitionError: there are none, or two have the same name.
+        """
+        if not nodes:
+            raise GraphDefinitionError("A sequence needs at least one node.")
+        before: str | None = None
+        for entry in nodes:
+            name, action = entry if isinstance(entry, tuple) else (name_of(entry), entry)
+            if name is None:
+                raise GraphDefinitionError(f"{entry!r} has no name; give (name, function).")
+            self.add_node(name, action)
+            if before is not None:
+                self.add_edge(before, name)
+            before = name
+        return self
+
+    def set_entry_point(self, key: str) -> Self:
+        """Begin with this node: ``add_edge(START, key)``."""
+        return self.add_edge(START, key)
+
+    def set_conditional_entry_point(
+        self,
+        path: Callable[..., Any],
+        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+    ) -> Self:
+        """Begin where `path` says: ``add_conditional_edges(START, path, path_map)``."""
+        return self.add_conditional_edges(START, path, path_map)
+
+    def set_finish_point(self, key: str) -> Self:
+        """End with this node: ``add_edge(key, END)``."""
+        return self.add_edge(key, END)
+
+    def compile(
+        self,
+        checkpointer: Saver | None = None,
+        *,
+        interrupt_before: Collection[str] | All | None = None,
+        interrupt_after: Collection[str] | All | None = None,
+        name: str | None = None,
+        strict: bool = False,
+    ) -> CompiledGraph:
+        """Check the graph and make it one that can be run. Later changes do not reach it.
+
+        Args:
+            checkpointer: where threads are stored; without one, nothing is.
+            interrupt_before: nodes to stop before; ``"*"`` for all.
+            interrupt_after: nodes to stop after; ``"*"`` for all.
+            name: shown in errors and representations.
+            strict: refuse updates with unknown keys instead of warning.
+
+        Raises:
+            GraphDefinitionError: the graph cannot run; the message says what to change.
+            ConfigError: a breakpoint names no node.
+        """
+        if checkpointer is not None and not isinstance(checkpointer, Saver):
+            raise TypeError(
+                f"The checkpointer is a saver such as InMemorySaver() or SqliteSaver('state.db'), "
+                f"not {checkpointer!r}."
+            )
+        state = Schema.of(self.state_schema)
+        for source in self._edges:
+            if source != START and source not in self._nodes:
+                raise GraphDefinitionError(f"An edge leads from {source!r}, which is no node.")
+        definition = GraphDefinition.of(
+            name=name or "LangGraph",
+            nodes={name: self._node(name, spec, state) for name, spec in self._nodes.items()},
+            start=self._node(START, None, state),
+            state=state,
+            input=Schema.of(self.input_schema),
+            output=Schema.of(self.output_schema),
+            strict=strict,
+        )
+        return CompiledGraph(
+            definition,
+            checkpointer,
+            interrupt_before=interrupt_before or (),
+            interrupt_after=interrupt_after or (),
+        )
+
+    def _node(self, name: str, spec: _Spec | None, state: Schema) -> Node:
+        edges = self._edges.get(name, _Edges())
+        return Node(
+            name=name,
+            function=spec.function if spec is not None else NOTHING,
+            input=Schema.of(spec.input) if spec is not None and spec.input is not None else state,
+            retry=spec.retry if spec is not None else (),
+            metadata=spec.metadata if spec is not None else None,
+            destinations=spec.destinations if spec is not None else None,
+            targets=tuple(edges.targets),
+            branches=tuple(
+                Branch(
+                    branch,
+                    given.path,
+                    given.ends,
+                    Schema.of(given.input) if given.input is not None else None,
+                )
+                for branch, given in edges.branches.items()
+            ),
+            joins=tuple(
+                Join("+".join(sources) + ":" + target, sources, target)
+                for sources, target in self._joins
+                if name in sources
+            ),
+        )
+
+    def _leaving(self, source: str) -> _Edges:
+        return self._edges.setdefault(source, _Edges())
+
+    def _check_source(self, source: str) -> None:
+        if source == END:
+            raise GraphDefinitionError("No edge can lead from END.")
+
+    def _check_new_name(self, name: str) -> None:
+        if name in (START, END):
+            raise GraphDefinitionError(f"The name {name!r} is reserved.")
+        if name in self._nodes:
+            raise GraphDefinitionError(f"There is a node {name!r} already.")
+        if not name or any(mark in name for mark in "|:"):
+            raise GraphDefinitionError(
+                f"{name!r} cannot be a node's name: it is empty, or has a '|' or ':' in it."
+            )
+
+
+def _policies(given: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryPolicy, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, RetryPolicy) else tuple(given)
+
+
+def _is_schema(annotation: Any) -> bool:
+    """Whether an annotation of a first parameter says what is to be read."""
+    if not isinstance(annotation, type) or annotation in (dict, list, str, int, float, object):
+        return False
+    return Schema.of(annotation).channels.keys() != {"__root__"}

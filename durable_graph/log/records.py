@@ -1,0 +1,428 @@
+"""What the log of a thread consists of.
+
+A *record* is a header (small, readable without the body) and a body. Bodies are JSON lines: the
+first line is the structure, in which every value of the user's is a line number; the values
+follow, one a line. So values are cut out of a body, and put into the next one, without being
+parsed, and ``sqlite3`` or ``less`` shows them to a human.
+
+Kinds of records:
+
+========  =====================================================================================
+commit    a checkpoint: what changed, the results that changed it, and what is due next
+tasks     results of tasks whose siblings had not finished: done, asked, failed or to be retried
+answers   answers to questions that tasks asked
+mark      a turn in the thread's life that changes no state: resumed, taken over, stopped, ...
+========  =====================================================================================
+
+Format version 1. A change to what is written here raises `FORMAT` and keeps reading the old:
+the corpus under ``tests/golden`` holds threads of every version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import orjson
+
+from durable_graph.errors import ConfigError, IntegrityError
+from durable_graph.log.delta import Op, Written
+
+__all__ = [
+    "FORMAT",
+    "Answers",
+    "Body",
+    "Commit",
+    "DueTask",
+    "Head",
+    "Kind",
+    "Mark",
+    "Outcome",
+    "Ranges",
+    "Record",
+    "Source",
+    "Status",
+    "TaskResults",
+    "ThreadKey",
+    "decode_body",
+    "encode_body",
+]
+
+FORMAT: Final = 1
+
+Kind: TypeAlias = Literal["commit", "tasks", "answers", "mark"]
+Source: TypeAlias = Literal["input", "loop", "update", "fork"]
+Status: TypeAlias = Literal["running", "finished", "failed", "asking", "stopped"]
+Ranges: TypeAlias = tuple[tuple[int, int], ...]
+"""Sequence numbers as ranges, both ends included, in ascending order."""
+
+
+class ThreadKey(NamedTuple):
+    """What names a thread in a backend."""
+
+    tenant: str
+    thread: str
+
+    @classmethod
+    def of(cls, thread_id: Any, tenant: str = "") -> ThreadKey:
+        """The key of a thread that a caller names.
+
+        Raises:
+            ConfigError: the id is no usable text: 1 to 255 printable characters.
+        """
+        if type(thread_id) is int:
+            thread_id = str(thread_id)
+        if not isinstance(thread_id, str):
+            raise ConfigError(f"A thread_id is a str, not {type(thread_id).__name__}.")
+        if not 1 <= len(thread_id) <= 255 or not thread_id.isprintable():
+            raise ConfigError(
+                f"A thread_id has 1 to 255 printable characters; this one is {thread_id[:300]!r}."
+            )
+        return cls(tenant, thread_id)
+
+
+@dataclass(slots=True)
+class Head:
+    """The one row of a thread that changes: where its log ends, and who may extend it.
+
+    Never changed once it is made, like a `Record`. Neither is declared frozen: making a frozen
+    one takes six times as long, and every superstep makes some.
+
+    Attributes:
+        key: the thread.
+        seq: sequence number of the last record; the first has 1.
+        epoch: grows with every change of owner; an append states the epoch it believes in.
+        link: the last record's link in the hash chain; an append states it as well.
+        secret: 16 random bytes that key the digests of the bodies.
+        status: "running" while a run owns the thread.
+        owner: the process that runs it.
+        run: the run that wrote last.
+        checkpoint: id of the last commit.
+        step: its step.
+        path: the records that must be folded for the present state.
+        weight: bytes of these records.
+        fresh: bytes written to the thread since its last snapshot.
+        size: bytes written to the thread, all in all.
+        input: digest of the input that the unfinished run was given, to know it again.
+        reason: why the thread is not running, where the status alone does not say it.
+        created: Unix time in seconds.
+        updated: Unix time in seconds.
+    """
+
+    key: ThreadKey
+    seq: int
+    epoch: int
+    link: bytes
+    secret: bytes
+    status: Status
+    owner: str | None
+    run: str | None
+    checkpoint: str
+    step: int
+    path: Ranges
+    weight: int
+    fresh: int
+    size: int
+    input: str | None
+    reason: str | None
+    created: float
+    updated: float
+
+
+@dataclass(slots=True)
+class Record:
+    """One record as it is stored.
+
+    Attributes:
+        seq: its place in the thread's log.
+        kind: what it is.
+        checkpoint: the checkpoint's id, for commits.
+        header: JSON; see `durable_graph.log.seal`.
+        body: JSON lines; ``None`` once it was pruned.
+        digest: keyed digest of the body.
+        link: its link in the hash chain.
+        previous: the link of the record before; not stored, but filled in on reading.
+    """
+
+    seq: int
+    kind: Kind
+    checkpoint: str | None
+    header: bytes
+    body: bytes | None
+    digest: bytes
+    link: bytes
+    previous: bytes = b""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one execution of a due task ended, or where it stands.
+
+    Attributes:
+        index: which of the commit's due tasks; -1 for what a caller wrote to the state.
+        writes: its updates, in order; almost always one.
+        goto: nodes that its routers and commands chose.
+        sends: `Send` packets, as node and encoded argument.
+        asks: the questions it stopped at, as id and encoded value; then it is not finished.
+        error: what it failed with, as text; then it is not finished.
+        attempts: failed attempts so far.
+        retry_at: Unix time of the next attempt, if it is to be tried again.
+        retry_in: seconds from the failure to then.
+    """
+
+    index: int
+    writes: Sequence[Mapping[str, Written]] = ()
+    goto: tuple[str, ...] = ()
+    sends: tuple[tuple[str, bytes], ...] = ()
+    asks: tuple[tuple[str, bytes], ...] = ()
+    error: str | None = None
+    attempts: int = 0
+    retry_at: float | None = None
+    retry_in: float | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the task has finished, so that it must not run again."""
+        return self.error is None and not self.asks
+
+    def written(self, key: str) -> list[Written]:
+        """What it wrote to a key, in order."""
+        return [update[key] for update in self.writes if key in update]
+
+
+@dataclass(slots=True)
+class DueTask:
+    """One entry of a commit's list of what is due next.
+
+    Attributes:
+        node: the node to run.
+        arg: the encoded argument of a `Send`; ``None`` for a node that reads the state.
+        carried: index among the *previous* commit's due tasks, of a task that this commit
+            leaves waiting: it keeps its id, its questions and its result.
+    """
+
+    node: str
+    arg: bytes | None = None
+    carried: int | None = None
+
+
+@dataclass(slots=True)
+class Commit:
+    """A checkpoint.
+
+    Exactly one of `delta` and `values` says what the state is: the changes since the parent, or
+    all of it.
+
+    Attributes:
+        outcomes: results that are stored with the commit and not before it.
+        delta: the operations by key.
+        values: every key's value, encoded; then the commit is a snapshot.
+        joins: names seen so far by each waiting join.
+        due: what runs next.
+        known: results of these next tasks that are there already: the start's is the input.
+    """
+
+    outcomes: Sequence[Outcome] = ()
+    delta: Mapping[str, Op] | None = None
+    values: Mapping[str, bytes] | None = None
+    joins: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    due: Sequence[DueTask] = ()
+    known: Sequence[Outcome] = ()
+
+
+@dataclass(slots=True)
+class TaskResults:
+    """Results of tasks whose siblings had not finished."""
+
+    outcomes: Sequence[Outcome]
+
+
+@dataclass(slots=True)
+class Answers:
+    """Answers by interrupt id, encoded."""
+
+    answers: Mapping[str, bytes]
+
+
+@dataclass(slots=True)
+class Mark:
+    """A turn in the thread's life that changes no state."""
+
+    event: str
+    detail: str | None = None
+
+
+Body: TypeAlias = Commit | TaskResults | Answers | Mark
+
+KIND_OF: Final[Mapping[type[Any], Kind]] = {
+    Commit: "commit",
+    TaskResults: "tasks",
+    Answers: "answers",
+    Mark: "mark",
+}
+
+
+def encode_body(body: Body) -> bytes:
+    """The stored form of a body."""
+    lines = _Lines()
+    match body:
+        case Commit():
+            structure = _commit(body, lines)
+        case TaskResults(outcomes):
+            structure = {"outcomes": [_outcome(outcome, lines) for outcome in outcomes]}
+        case Answers(answers):
+            structure = {"answers": {name: lines.add(value) for name, value in answers.items()}}
+        case Mark(event, detail):
+            structure = {"event": event, "detail": None if detail is None else _text(detail)}
+    return b"\n".join((orjson.dumps(structure), *lines))
+
+
+def decode_body(kind: Kind, data: bytes) -> Body:
+    """The body in its stored form.
+
+    Raises:
+        IntegrityError: the bytes are not what `encode_body` writes.
+    """
+    first, *values = data.split(b"\n")
+    try:
+        structure = orjson.loads(first)
+        match kind:
+            case "commit":
+                return _read_commit(structure, values)
+            case "tasks":
+                return TaskResults(_read_outcomes(structure["outcomes"], values))
+            case "answers":
+                return Answers({k: values[line] for k, line in structure["answers"].items()})
+            case "mark":
+                return Mark(structure["event"], structure["detail"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(f"The body of a {kind} record is damaged.") from error
+    raise IntegrityError(f"There is no kind of record called {kind!r}.")
+
+
+class _Lines(dict[bytes, int]):
+    """Collects the values of a body, each with its line's number; equal values share a line."""
+
+    __slots__ = ()
+
+    def add(self, value: bytes) -> int:
+        return self.setdefault(value, len(self))
+
+
+def _text(text: str) -> str:
+    """A text for people that can be written: file names and errors may have any bytes in them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _op(op: Op, lines: _Lines) -> list[Any]:
+    match op:
+        case ("m", members, removed):
+            return ["m", {name: lines.add(value) for name, value in members.items()}, removed]
+        case _:
+            return [lines.add(part) if type(part) is bytes else part for part in op]
+
+
+def _read_op(plain: list[Any], values: list[bytes]) -> Op:
+    match plain:
+        case ["=" | "+" as code, int(line)]:
+            return (code, values[line])
+        case ["~", int(start), int(count), int(line)]:
+            return ("~", start, count, values[line])
+        case ["m", dict(members), list(removed)]:
+            return ("m", {k: values[line] for k, line in members.items()}, tuple(removed))
+        case ["w" | "a" | "" | "-", *tasks] if all(type(task) is int for task in tasks):
+            return tuple(plain)
+    raise ValueError(plain)
+
+
+def _written(written: Written, lines: _Lines) -> Any:
+    return lines.add(written) if type(written) is bytes else _op(written, lines)  # type: ignore[arg-type]
+
+
+def _outcome(outcome: Outcome, lines: _Lines) -> dict[str, Any]:
+    plain: dict[str, Any] = {"index": outcome.index}
+    if outcome.writes:
+        plain["writes"] = [
+            {key: _written(value, lines) for key, value in update.items()}
+            for update in outcome.writes
+        ]
+    if outcome.goto:
+        plain["goto"] = outcome.goto
+    if outcome.sends:
+        plain["sends"] = [[node, lines.add(arg)] for node, arg in outcome.sends]
+    if outcome.asks:
+        plain["asks"] = [[name, lines.add(value)] for name, value in outcome.asks]
+    if outcome.error is not None:
+        plain["error"] = _text(outcome.error)
+    if outcome.attempts:
+        plain["attempts"] = outcome.attempts
+    if outcome.retry_at is not None:
+        plain["retry"] = [outcome.retry_at, outcome.retry_in]
+    return plain
+
+
+def _read_outcomes(plain: Iterable[dict[str, Any]], values: list[bytes]) -> list[Outcome]:
+    return [
+        Outcome(
+            index=entry["index"],
+            writes=[
+                {
+                    key: values[part] if type(part) is int else _read_op(part, values)
+                    for key, part in update.items()
+                }
+                for update in entry.get("writes", ())
+            ],
+            goto=tuple(entry.get("goto", ())),
+            sends=tuple((node, values[line]) for node, line in entry.get("sends", ())),
+            asks=tuple((name, values[line]) for name, line in entry.get("asks", ())),
+            error=entry.get("error"),
+            attempts=entry.get("attempts", 0),
+            retry_at=entry.get("retry", (None, None))[0],
+            retry_in=entry.get("retry", (None, None))[1],
+        )
+        for entry in plain
+    ]
+
+
+def _commit(commit: Commit, lines: _Lines) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    if commit.outcomes:
+        plain["outcomes"] = [_outcome(outcome, lines) for outcome in commit.outcomes]
+    if commit.values is not None:
+        plain["values"] = {key: lines.add(value) for key, value in commit.values.items()}
+    elif commit.delta:
+        plain["delta"] = {key: _op(op, lines) for key, op in commit.delta.items()}
+    if commit.joins:
+        plain["joins"] = commit.joins
+    if commit.due:
+        plain["due"] = [_due(entry, lines) for entry in commit.due]
+    if commit.known:
+        plain["known"] = [_outcome(outcome, lines) for outcome in commit.known]
+    return plain
+
+
+def _due(entry: DueTask, lines: _Lines) -> list[Any]:
+    arg = None if entry.arg is None else lines.add(entry.arg)
+    if entry.carried is not None:
+        return [entry.node, arg, entry.carried]
+    return [entry.node] if arg is None else [entry.node, arg]
+
+
+def _read_due(plain: list[Any], values: list[bytes]) -> DueTask:
+    node, arg, carried, *_ = (*plain, None, None)
+    return DueTask(node, None if arg is None else values[arg], carried)
+
+
+def _read_commit(plain: dict[str, Any], values: list[bytes]) -> Commit:
+    whole = plain.get("values")
+    return Commit(
+        outcomes=_read_outcomes(plain.get("outcomes", ()), values),
+        delta=None
+        if whole is not None
+        else {key: _read_op(op, values) for key, op in plain.get("delta", {}).items()},
+        values=None if whole is None else {key: values[line] for key, line in whole.items()},
+        joins={name: tuple(seen) for name, seen in plain.get("joins", {}).items()},
+        due=[_read_due(entry, values) for entry in plain.get("due", ())],
+        known=_read_outcomes(plain.get("known", ()), values),
+    )

@@ -1,0 +1,264 @@
+"""The backend in this process's memory: nothing survives it. The model for all others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from durable_graph.decisions.liveness import Liveness, Process
+from durable_graph.errors import StorageClosedError, ThreadNotFoundError
+from durable_graph.log.records import Head, Ranges, Record, ThreadKey
+from durable_graph.ports.backend import (
+    Append,
+    Capabilities,
+    HeadPage,
+    HeadQuery,
+    Message,
+    Outcome,
+    Position,
+    Reading,
+    Removal,
+    checkpoint_path,
+)
+from durable_graph.ports.clock import Clock, SystemClock
+
+__all__ = ["InMemoryBackend"]
+
+
+@dataclass(slots=True)
+class _Thread:
+    head: Head
+    records: list[Record] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    messages: dict[str, Message] = field(default_factory=dict)
+    watchers: list[asyncio.Future[None]] = field(default_factory=list)
+
+
+class InMemoryBackend:
+    """Threads in dictionaries.
+
+    No method waits for anything, so each is atomic on its event loop; the lock is for savers that
+    several loops, in threads of their own, use at once.
+    """
+
+    capabilities = Capabilities(durable=False, shared=False, groups=False, immediate=True)
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        # Reentrant, since a call that is collected while its thread is in here ends in here, too.
+        self._lock = threading.RLock()
+        self._threads: dict[ThreadKey, _Thread] = {}
+        self._beats: dict[str, tuple[Process, float]] = {}
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<InMemoryBackend {len(self._threads)} threads>"
+
+    async def append(
+        self, batch: Sequence[Append], beat: Process | None = None
+    ) -> Sequence[Outcome]:
+        with self._lock:
+            if beat is not None:
+                self._beats[beat.id] = (beat, self._clock.monotonic())
+            return [self._append(append) for append in batch]
+
+    async def read(
+        self,
+        thread: ThreadKey,
+        checkpoint: str | None = None,
+        *,
+        unless: Position | None = None,
+    ) -> Reading | None:
+        with self._lock:
+            return self._read(thread, checkpoint, unless)
+
+    def _read(
+        self, thread: ThreadKey, checkpoint: str | None, unless: Position | None
+    ) -> Reading | None:
+        stored = self._threads.get(thread)
+        if stored is None:
+            return None
+        messages = [m for m in stored.messages.values() if m.verdict is None]
+        if checkpoint is None and unless is not None and unless == Position.of(stored.head):
+            return Reading(stored.head, (), (), messages)
+        if checkpoint is None:
+            return Reading(stored.head, list(self._pick(stored, stored.head.path)), (), messages)
+        commit = next((r for r in stored.records if r.checkpoint == checkpoint), None)
+        if commit is None:
+            return Reading(stored.head, (), (), messages)
+        path = checkpoint_path(commit, thread.thread)
+        return Reading(
+            stored.head,
+            list(self._pick(stored, path)),
+            list(_until_commit(self._pick(stored, ((commit.seq + 1, stored.head.seq),)))),
+            messages,
+        )
+
+    async def scan(
+        self,
+        thread: ThreadKey,
+        ranges: Ranges,
+        *,
+        bodies: bool = True,
+        limit: int | None = None,
+        newest_first: bool = False,
+    ) -> Sequence[Record]:
+        with self._lock:
+            stored = self._threads.get(thread)
+            found = [] if stored is None else list(self._pick(stored, ranges))
+        if newest_first:
+            found.reverse()
+        found = found[:limit]
+        return found if bodies else [replace(record, body=None) for record in found]
+
+    async def blobs(self, thread: ThreadKey, digests: Sequence[str]) -> Mapping[str, bytes]:
+        with self._lock:
+            stored = self._threads.get(thread)
+            known = stored.blobs if stored is not None else {}
+            return {digest: known[digest] for digest in digests if digest in known}
+
+    async def heads(self, query: HeadQuery) -> HeadPage:
+        with self._lock:
+            found = [
+                stored.head
+                for stored in self._threads.values()
+                if stored.head.key.tenant == query.tenant
+                and query.status in (None, stored.head.status)
+            ]
+        found.sort(key=_place, reverse=True)
+        if query.after is not None:
+            after = _place_of(query.after)
+            found = [head for head in found if _place(head) < after]
+        page = found[: query.limit]
+        return HeadPage(page, cursor_of(page[-1]) if len(found) > query.limit else None)
+
+    async def post(self, thread: ThreadKey, message: Message) -> Message:
+        with self._lock:
+            stored = self._threads.get(thread)
+            if stored is None:
+                raise ThreadNotFoundError(f"There is no thread {thread.thread!r}.")
+            return stored.messages.setdefault(message.id, message)
+
+    async def beat(self, process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
+        with self._lock:
+            now = self._clock.monotonic()
+            if process is not None:
+                if leaving:
+                    self._beats.pop(process.id, None)
+                else:
+                    self._beats[process.id] = (process, now)
+            return [Liveness(known, now - seen) for known, seen in self._beats.values()]
+
+    async def remove(self, thread: ThreadKey, what: Removal) -> bool:
+        with self._lock:
+            return self._remove(thread, what)
+
+    def _remove(self, thread: ThreadKey, what: Removal) -> bool:
+        stored = self._threads.get(thread)
+        if stored is None:
+            return False
+        if what.everything:
+            del self._threads[thread]
+            _wake(stored)
+            return True
+        if what.expected != Position.of(stored.head):
+            return False
+        for first, last in what.bodies:
+            for seq in range(max(first, 1), min(last, len(stored.records)) + 1):
+                stored.records[seq - 1] = replace(stored.records[seq - 1], body=None)
+        for digest in what.blobs:
+            stored.blobs.pop(digest, None)
+        return True
+
+    async def changed(self, thread: ThreadKey, seen: Position) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._lock:
+                stored = self._threads.get(thread)
+                if stored is None or Position.of(stored.head) != seen:
+                    return
+                if self._closed:
+                    raise StorageClosedError("The backend was closed.")
+                woken = loop.create_future()
+                stored.watchers.append(woken)
+            try:
+                await woken
+            finally:
+                with self._lock:
+                    if woken in stored.watchers:
+                        stored.watchers.remove(woken)
+
+    async def aclose(self) -> None:
+        with self._lock:
+            self._closed = True
+            for stored in self._threads.values():
+                _wake(stored)
+
+    def _append(self, append: Append) -> Outcome:
+        key = append.head.key
+        stored = self._threads.get(key)
+        position = None if stored is None else Position.of(stored.head)
+        if position != append.expected:
+            return Outcome.APPLIED if _is_stored(stored, append) else Outcome.REFUSED
+        if stored is None:
+            stored = self._threads[key] = _Thread(append.head)
+        stored.records.extend(append.records)
+        if append.blobs:
+            stored.blobs.update(append.blobs)
+        for name, verdict in append.settled.items():
+            if name in stored.messages:
+                stored.messages[name] = replace(stored.messages[name], verdict=verdict)
+        stored.head = append.head
+        if stored.watchers:
+            _wake(stored)
+        return Outcome.APPLIED
+
+    def _pick(self, stored: _Thread, ranges: Ranges) -> Iterator[Record]:
+        for first, last in ranges:
+            yield from stored.records[max(first, 1) - 1 : max(last, 0)]
+
+
+def cursor_of(head: Head) -> str:
+    """Where a head stands in a list, newest change first, as text."""
+    return f"{head.updated!r} {head.key.thread}"
+
+
+def _place(head: Head) -> tuple[float, str]:
+    return head.updated, head.key.thread
+
+
+def _place_of(cursor: str) -> tuple[float, str]:
+    updated, _, thread = cursor.partition(" ")
+    return float(updated), thread
+
+
+def _is_stored(stored: _Thread | None, append: Append) -> bool:
+    last = append.records[-1]
+    return (
+        stored is not None
+        and last.seq <= len(stored.records)
+        and stored.records[last.seq - 1].link == last.link
+    )
+
+
+def _until_commit(records: Iterator[Record]) -> Iterator[Record]:
+    for record in records:
+        yield record
+        if record.kind == "commit":
+            return
+
+
+def _wake(stored: _Thread) -> None:
+    watchers, stored.watchers = stored.watchers, []
+    for future in watchers:
+        # A loop that was closed with its watchers has nobody left to wake.
+        with contextlib.suppress(RuntimeError):
+            future.get_loop().call_soon_threadsafe(_set, future)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,1 @@
+"""What the state consists of: channels, reducers, schemas, messages."""

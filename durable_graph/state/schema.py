@@ -1,0 +1,212 @@
+"""Schemas: the types that say what a state, an input or an output consists of.
+
+A schema is a TypedDict, a dataclass, a pydantic model, or any class with annotations; any other
+type describes a state that is one single value (`ROOT`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from durable_graph.errors import GraphDefinitionError
+from durable_graph.log.codec import TypeCodec
+from durable_graph.state.channel import ROOT, Channel, channel_of
+
+__all__ = ["Check", "Schema", "checks_of", "storable_types", "updates_of"]
+
+Check = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A schema, read.
+
+    Attributes:
+        type: the type it was read from.
+        channels: its keys; just `ROOT` for a single value.
+        plain: whether nodes get the keys as a dict, and not an instance of `type` or a value.
+    """
+
+    type: Any
+    channels: Mapping[str, Channel]
+    plain: bool
+
+    @classmethod
+    def of(cls, type_: Any) -> Schema:
+        """Read a schema.
+
+        Raises:
+            GraphDefinitionError: an annotation cannot be resolved, or a reducer is none.
+        """
+        if not (isinstance(type_, type) or typing.is_typeddict(type_)) or not _annotated(type_):
+            return cls(type_, {ROOT: channel_of(ROOT, type_)}, plain=False)
+        try:
+            hints = get_type_hints(type_, include_extras=True)
+        except NameError as error:
+            raise GraphDefinitionError(
+                f"An annotation of {type_.__qualname__} cannot be resolved: {error}. Define the "
+                f"name in the module, where annotations are looked up."
+            ) from error
+        hints.pop("__slots__", None)
+        channels = {
+            key: channel_of(key, hint)
+            for key, hint in hints.items()
+            if hint is not ClassVar and get_origin(hint) is not ClassVar
+        }
+        return cls(type_, channels, plain=typing.is_typeddict(type_))
+
+    @property
+    def single(self) -> bool:
+        """Whether the state is one single value."""
+        return ROOT in self.channels
+
+    def make(self, values: dict[str, Any]) -> Any:
+        """What a node with this schema gets for these values."""
+        if self.plain:
+            return values
+        return values.get(ROOT) if self.single else self.type(**values)
+
+
+def updates_of(value: Any) -> dict[str, Any] | None:
+    """An object as an update of several keys; ``None`` if it is not of a kind that can be.
+
+    Of a pydantic model, all fields but those that were left at a default of ``None``.
+    """
+    if isinstance(value, type):
+        return None
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    kind = type(value)
+    if _is_pydantic(kind):
+        given = value.model_fields_set
+        return {
+            name: item
+            for name, field in kind.model_fields.items()
+            if (item := getattr(value, name)) is not None
+            or name in given
+            or field.get_default() is not None
+        }
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if _annotated(kind):
+        return {name: getattr(value, name) for name in get_type_hints(kind) if hasattr(value, name)}
+    return None
+
+
+def storable_types(annotation: Any) -> Iterator[TypeCodec]:
+    """How to store the application's own types that an annotation mentions, at any depth.
+
+    Knows dataclasses, pydantic models, enums and named tuples. Their stored name is the class's
+    qualified name, without the module, so that code can move between modules.
+    """
+    yield from _storable(annotation, set())
+
+
+def _storable(annotation: Any, seen: set[Any]) -> Iterator[TypeCodec]:
+    if get_origin(annotation) is Literal:
+        for member in get_args(annotation):
+            yield from _storable(type(member), seen)
+        return
+    for argument in get_args(annotation):
+        yield from _storable(argument, seen)
+    kind = get_origin(annotation) or annotation
+    if not isinstance(kind, type) or kind in seen:
+        return
+    seen.add(kind)
+    if issubclass(kind, enum.Flag):  # a combination of flags has no name of its own
+        yield TypeCodec(kind.__qualname__, kind, lambda v: v.value, lambda v, _: kind(v))
+        return
+    if issubclass(kind, enum.Enum):
+        yield TypeCodec(kind.__qualname__, kind, lambda v: v.name, lambda v, _: kind[v])
+        return
+    if _is_pydantic(kind):
+        yield TypeCodec(kind.__qualname__, kind, _model_parts, lambda v, _: _remodel(kind, v))
+    elif dataclasses.is_dataclass(kind):
+        yield TypeCodec(kind.__qualname__, kind, _fields, lambda v, _: _remake(kind, v))
+    elif issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        yield TypeCodec(kind.__qualname__, kind, list, lambda v, _: kind(*v))
+    elif not typing.is_typeddict(kind):
+        return
+    for hint in _hints(kind).values():
+        yield from _storable(hint, seen)
+
+
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(kind)
+    except NameError:  # a forward reference to something local: its type is just not found
+        return {}
+
+
+def _model_parts(value: Any) -> dict[str, Any]:
+    return {
+        "fields": value.__dict__,
+        "set": sorted(value.__pydantic_fields_set__),
+        "extra": value.__pydantic_extra__,
+        "private": value.__pydantic_private__,
+    }
+
+
+def _remodel(kind: Any, content: Any) -> Any:
+    # Not by validating again, which may convert, reject or compute: as it was.
+    value = kind.__new__(kind)
+    object.__setattr__(value, "__dict__", content["fields"])
+    object.__setattr__(value, "__pydantic_fields_set__", set(content["set"]))
+    object.__setattr__(value, "__pydantic_extra__", content["extra"])
+    object.__setattr__(value, "__pydantic_private__", content["private"])
+    return value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {
+        field.name: getattr(value, field.name)
+        for field in dataclasses.fields(value)
+        if hasattr(value, field.name)
+    }
+
+
+def _remake(kind: type[Any], content: Any) -> Any:
+    # Not through __init__: it may validate, compute or lack fields (init=False), and the value
+    # has to come back as it was.
+    value = object.__new__(kind)
+    for name, item in content.items():
+        object.__setattr__(value, name, item)
+    return value
+
+
+def _annotated(kind: Any) -> bool:
+    return any("__annotations__" in vars(base) for base in getattr(kind, "__mro__", (kind,)))
+
+
+def _is_pydantic(kind: type[Any]) -> bool:
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and issubclass(kind, pydantic.BaseModel)
+
+
+def checks_of(schema: Schema) -> Mapping[str, Check]:
+    """Checks of what is written to single keys: each returns the value to store, or raises.
+
+    Only pydantic models check. Keys with a reducer are left out: an update of them need not be
+    of the key's own type.
+    """
+    if not (isinstance(schema.type, type) and _is_pydantic(schema.type)):
+        return {}
+    from pydantic import TypeAdapter
+
+    model: Any = schema.type
+    fields = model.model_fields
+    adapter: Any = TypeAdapter
+    return {
+        # With the field in it, the type also has what `Field(...)` asks for.
+        key: adapter(Annotated[fields[key].annotation, fields[key]]).validate_python
+        for key, channel in schema.channels.items()
+        if channel.reducer is None and key in fields
+    }

@@ -1,0 +1,211 @@
+"""The synchronous face: the same calls, made on an event loop in a thread of its own.
+
+Only async is implemented anywhere else. One loop in one daemon thread serves the whole process,
+so it works in scripts, in notebooks and beside a running loop, and holds up no exit. A Ctrl-C
+while a call waits cancels that call, waits until it has put its thread in order, and is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+if TYPE_CHECKING:
+    from durable_graph.types import RunnableConfig, StateSnapshot
+
+__all__ = ["SyncGraph", "SyncSaver", "call", "iterate"]
+
+T = TypeVar("T")
+
+
+class _Loop:
+    """The event loop of the synchronous face, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._portal: BlockingPortal | None = None
+        self._thread: threading.Thread | None = None
+
+    def portal(self) -> BlockingPortal:
+        """The way into the loop.
+
+        Raises:
+            RuntimeError: called on the loop itself, which would then wait for itself.
+        """
+        if self._thread is threading.current_thread():
+            raise RuntimeError(
+                "A synchronous call was made from async code that a synchronous call runs. "
+                "Await the async method instead: ainvoke, astream, aget_state, ..."
+            )
+        with self._lock:
+            if self._portal is None:
+                ready: Future[BlockingPortal] = Future()
+                self._thread = threading.Thread(
+                    target=_serve, args=(ready,), name="durable_graph sync", daemon=True
+                )
+                self._thread.start()
+                self._portal = ready.result()
+            return self._portal
+
+    def forget(self) -> None:
+        """Start afresh: a forked child has none of its parent's threads."""
+        self._lock = threading.Lock()
+        self._portal = self._thread = None
+
+
+def _serve(ready: Future[BlockingPortal]) -> None:
+    async def serve() -> None:
+        async with BlockingPortal() as portal:
+            ready.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    asyncio.run(serve())
+
+
+_loop = _Loop()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_loop.forget)
+
+
+def call(function: Callable[[], Awaitable[T]]) -> T:
+    """Make an async call and wait for it.
+
+    Raises:
+        RuntimeError: called on the loop of the synchronous face.
+    """
+    ended = threading.Event()
+    scope: anyio.CancelScope | None = None
+
+    async def run() -> T:
+        nonlocal scope
+        try:
+            with anyio.CancelScope() as scope:
+                return await function()
+            raise CancelledError
+        finally:
+            ended.set()
+
+    portal = _loop.portal()
+    future = portal.start_task_soon(run)
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            portal.start_task_soon(lambda: scope.cancel() if scope is not None else None)
+            ended.wait()
+        raise
+
+
+def iterate(make: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
+    """Iterate over something asynchronous; leaving the loop early ends it properly."""
+
+    async def begin() -> AsyncIterator[T]:
+        return make()
+
+    iterator = call(begin)
+    try:
+        while True:
+            try:
+                item = call(partial(_next, iterator))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            call(close)
+
+
+async def _next(iterator: AsyncIterator[T]) -> T:
+    return await iterator.__anext__()
+
+
+class SyncSaver:
+    """The synchronous methods of a saver; each does what its async namesake does."""
+
+    def setup(self: Any) -> None:
+        """See `asetup`."""
+        call(self.asetup)
+
+    def close(self: Any) -> None:
+        """See `aclose`."""
+        call(self.aclose)
+
+    def list_threads(self: Any, **options: Any) -> Iterator[Any]:
+        """See `alist_threads`."""
+        return iterate(partial(self.alist_threads, **options))
+
+    def delete_thread(self: Any, thread_id: str) -> None:
+        """See `adelete_thread`."""
+        call(partial(self.adelete_thread, thread_id))
+
+    def copy_thread(self: Any, source_thread_id: str, target_thread_id: str) -> None:
+        """See `acopy_thread`."""
+        call(partial(self.acopy_thread, source_thread_id, target_thread_id))
+
+    def prune(self: Any, thread_ids: Any, **options: Any) -> None:
+        """See `aprune`."""
+        call(partial(self.aprune, thread_ids, **options))
+
+    def verify(self: Any, thread_id: str) -> list[Any]:
+        """See `averify`."""
+        wrong: list[Any] = call(partial(self.averify, thread_id))
+        return wrong
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class SyncGraph:
+    """The synchronous methods of a compiled graph; each does what its async namesake does."""
+
+    def invoke(self: Any, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:
+        """See `ainvoke`."""
+        return call(partial(self.ainvoke, input, config, **options))
+
+    def stream(
+        self: Any, input: Any, config: RunnableConfig | None = None, **options: Any
+    ) -> Iterator[Any]:
+        """See `astream`."""
+        return iterate(partial(self.astream, input, config, **options))
+
+    def get_state(self: Any, config: RunnableConfig) -> StateSnapshot:
+        """See `aget_state`."""
+        snapshot: StateSnapshot = call(partial(self.aget_state, config))
+        return snapshot
+
+    def get_state_history(
+        self: Any, config: RunnableConfig, **options: Any
+    ) -> Iterator[StateSnapshot]:
+        """See `aget_state_history`."""
+        return iterate(partial(self.aget_state_history, config, **options))
+
+    def update_state(
+        self: Any,
+        config: RunnableConfig,
+        values: Any,
+        as_node: str | None = None,
+        **options: Any,
+    ) -> RunnableConfig:
+        """See `aupdate_state`."""
+        written: RunnableConfig = call(
+            partial(self.aupdate_state, config, values, as_node, **options)
+        )
+        return written

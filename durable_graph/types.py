@@ -1,0 +1,289 @@
+"""The public data types: what users pass in, return from nodes and get back.
+
+Names and fields follow LangGraph where it has them, so that a program changes its imports and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    NotRequired,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    final,
+)
+
+__all__ = [
+    "END",
+    "START",
+    "UNSET",
+    "All",
+    "Command",
+    "Durability",
+    "Interrupt",
+    "OnPending",
+    "Overwrite",
+    "PregelTask",
+    "RetryPolicy",
+    "RunnableConfig",
+    "Send",
+    "StateSnapshot",
+    "StreamMode",
+    "StreamPart",
+    "StreamWriter",
+    "Unset",
+]
+
+START: Final = "__start__"
+"""The virtual node before the first: edges from it say where a run begins."""
+
+END: Final = "__end__"
+"""The virtual node after the last: an edge to it ends that branch of the run."""
+
+StreamMode = Literal["values", "updates", "messages", "tasks", "checkpoints", "custom", "debug"]
+Durability = Literal["sync", "async", "exit"]
+OnPending = Literal["reject", "answer", "supersede"]
+All = Literal["*"]
+StreamWriter: TypeAlias = Callable[[Any], None]
+
+
+@final
+class Unset:
+    """The type of `UNSET`, which tells "not given" from ``None``."""
+
+    _instance: Unset | None = None
+
+    def __new__(cls) -> Unset:
+        if cls._instance is None:
+            cls._instance = super().__new__(cls)
+        return cls._instance
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+UNSET: Final = Unset()
+
+
+class RunnableConfig(TypedDict, total=False):
+    """What a call may say about itself besides its input.
+
+    `configurable` holds `thread_id`, and `checkpoint_id` to start from an earlier checkpoint;
+    whatever else it holds is handed to the nodes.
+    """
+
+    configurable: dict[str, Any]
+    recursion_limit: int
+    max_concurrency: int | None
+    run_id: Any
+    run_name: str
+    tags: list[str]
+    metadata: dict[str, Any]
+    callbacks: Any
+
+
+class Send:
+    """Run `node` in the next superstep with `arg` as its whole input.
+
+    Returned from a router or in `Command.goto`. The same node may be sent to many times.
+    """
+
+    __slots__ = ("arg", "node")
+
+    def __init__(self, node: str, arg: Any) -> None:
+        self.node = node
+        self.arg = arg
+
+    def __repr__(self) -> str:
+        return f"Send(node={self.node!r}, arg={self.arg!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Send) and (self.node, self.arg) == (other.node, other.arg)
+
+    def __hash__(self) -> int:
+        return hash((self.node, self.arg))
+
+
+N = TypeVar("N", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Command(Generic[N]):
+    """State update, control flow and answers in one value.
+
+    Returned from a node: `update` is its update and `goto` names what runs next, in addition to
+    the node's edges. As the input of a call: `resume` answers what the thread asks, `update` and
+    `goto` act on the stored state.
+
+    Attributes:
+        graph: the graph the command is for; only the current one (``None``) so far.
+        update: an update of the state: a mapping, ``(key, value)`` pairs, or a schema object.
+        resume: the answer to the one open question, or a mapping from interrupt id to answer.
+            ``None`` is an answer like any other.
+        goto: a node's name, a `Send`, or a sequence of them.
+    """
+
+    graph: str | None = None
+    update: Any = None
+    resume: Any = UNSET
+    goto: Send | N | Sequence[Send | N] = ()
+
+    def __repr__(self) -> str:
+        given = [
+            f"{field.name}={value!r}"
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) is not field.default
+        ]
+        return f"Command({', '.join(given)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """A question that a node asks and that somebody outside must answer.
+
+    Attributes:
+        value: what the node passed to `interrupt()`.
+        id: 32 hex digits; the key for `Command(resume={id: answer})`.
+        response_schema: what the answer must look like; ``None`` means anything.
+    """
+
+    value: Any
+    id: str = ""
+    response_schema: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overwrite:
+    """An update that replaces a key's value instead of going through its reducer."""
+
+    value: Any
+
+
+def default_retry_on(error: Exception) -> bool:
+    """Whether an error looks passing, so that trying again may help.
+
+    Connection trouble does; mistakes of the program (`ValueError`, `TypeError`, `LookupError`,
+    ...) do not; of HTTP answers (httpx, requests) only the 5xx do; anything unknown does.
+    """
+    if isinstance(error, ConnectionError):
+        return True
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    if isinstance(status, int):
+        return 500 <= status < 600
+    return not isinstance(
+        error,
+        (
+            ValueError,
+            TypeError,
+            ArithmeticError,
+            ImportError,
+            LookupError,
+            NameError,
+            SyntaxError,
+            RuntimeError,
+            ReferenceError,
+            StopIteration,
+            StopAsyncIteration,
+            OSError,
+        ),
+    )
+
+
+class RetryPolicy(NamedTuple):
+    """How often, and after which errors, a failed node is tried again.
+
+    The wait before attempt ``n + 1`` is ``initial_interval * backoff_factor ** (n - 1)``
+    seconds, at most `max_interval`, plus up to one second at random where `jitter` is on.
+    """
+
+    initial_interval: float = 0.5
+    backoff_factor: float = 2.0
+    max_interval: float = 128.0
+    max_attempts: int = 3
+    jitter: bool = True
+    retry_on: type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool] = (
+        default_retry_on
+    )
+
+
+class PregelTask(NamedTuple):
+    """One task of a checkpoint, as a snapshot shows it.
+
+    Attributes:
+        id: stable over retries, crashes and machines.
+        name: the node.
+        path: ``("__pregel_pull", node)`` for a node reached by an edge, ``("__pregel_push", n)``
+            for the n-th `Send`.
+        error: the error it ended with, as text.
+        interrupts: its questions.
+        state: the state of the subgraph it runs, if it runs one.
+        result: its update, once it has finished.
+    """
+
+    id: str
+    name: str
+    path: tuple[str | int, ...]
+    error: str | None = None
+    interrupts: tuple[Interrupt, ...] = ()
+    state: Any = None
+    result: Any = None
+
+
+class StateSnapshot(NamedTuple):
+    """The state of a thread at one checkpoint."""
+
+    values: Any
+    """Current values of the state's keys."""
+    next: tuple[str, ...]
+    """Names of the nodes that are due and have not finished."""
+    config: RunnableConfig
+    """The config that names this checkpoint."""
+    metadata: dict[str, Any] | None
+    """`source` (input, loop, update or fork), `step`, and the metadata and `run_id` that the
+    caller gave."""
+    created_at: str | None
+    """When the checkpoint was written, ISO 8601 in UTC."""
+    parent_config: RunnableConfig | None
+    """The config that names the checkpoint before this one."""
+    tasks: tuple[PregelTask, ...]
+    """The tasks due at this checkpoint."""
+    interrupts: tuple[Interrupt, ...]
+    """The questions of these tasks."""
+
+    @property
+    def thread_id(self) -> str | None:
+        """The thread this snapshot belongs to."""
+        return self.config.get("configurable", {}).get("thread_id")
+
+    @property
+    def checkpoint_id(self) -> str | None:
+        """The checkpoint's id; ``None`` for a thread that does not exist yet."""
+        return self.config.get("configurable", {}).get("checkpoint_id")
+
+
+class StreamPart(TypedDict):
+    """One event of ``astream(..., version="v2")``.
+
+    `cursor` says where in the log the event stands: whole numbers with dots between them, which
+    grow from event to event; ``None`` for what the log does not keep, such as tokens and custom
+    events. Parts of the type "values" have the open questions as `interrupts`.
+    """
+
+    type: StreamMode
+    ns: tuple[str, ...]
+    data: Any
+    cursor: str | None
+    interrupts: NotRequired[tuple[Interrupt, ...]]

@@ -1,0 +1,53 @@
+"""Fresh storage for checks, over every backend of this repository."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from durable_graph.ports.memory import InMemoryBackend
+from durable_graph.testing.contract import Factory, Storage
+from durable_graph_sqlite.backend import SqliteBackend
+
+__all__ = ["STORAGES"]
+
+
+@asynccontextmanager
+async def memory() -> AsyncIterator[Storage]:
+    """In this process's memory."""
+    backend = InMemoryBackend()
+    yield Storage(backend)
+    await backend.aclose()
+
+
+@asynccontextmanager
+async def sqlite_in_memory() -> AsyncIterator[Storage]:
+    """In a SQLite database that has no file."""
+    backend = SqliteBackend(":memory:")
+    yield Storage(backend)
+    await backend.aclose()
+
+
+@asynccontextmanager
+async def sqlite() -> AsyncIterator[Storage]:
+    """In a SQLite file, which can be opened again."""
+    with tempfile.TemporaryDirectory() as folder:
+        opened: list[SqliteBackend] = []
+
+        async def reopen() -> SqliteBackend:
+            opened.append(SqliteBackend(Path(folder) / "threads.db"))
+            return opened[-1]
+
+        yield Storage(await reopen(), reopen)
+        for backend in opened:
+            await backend.aclose()
+
+
+STORAGES: dict[str, Factory] = {
+    "memory": memory,
+    "sqlite": sqlite,
+    "sqlite-in-memory": sqlite_in_memory,
+}
+"""Factories for `check_backend`, by name."""

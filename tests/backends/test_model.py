@@ -1,0 +1,344 @@
+"""SQLite and the in-memory model, driven with the same calls: every answer is the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from durable_graph.errors import DurableGraphError
+from durable_graph.log.records import Ranges, Status, ThreadKey
+from durable_graph.log.seal import Draft
+from durable_graph.ports.backend import (
+    Append,
+    Backend,
+    HeadPage,
+    HeadQuery,
+    Outcome,
+    Position,
+    Reading,
+    Removal,
+)
+from durable_graph.ports.memory import InMemoryBackend
+from durable_graph.testing import FakeClock
+from durable_graph.testing.contract_kit import Log, commit, mark, message, process, results
+from durable_graph_sqlite.backend import SqliteBackend
+
+TORTURE = "DURABLE_GRAPH_TORTURE" in os.environ
+
+KEYS = [ThreadKey(tenant, thread) for tenant in ("", "t") for thread in ("a", "b", "a b")]
+DIGESTS = ["d1", "d2", "d3"]
+IDS = ["m1", "m2", "m3"]
+STATUSES: list[Status] = ["running", "finished", "failed", "asking", "stopped"]
+
+
+def _ascending(pairs: list[tuple[int, int]]) -> Ranges:
+    """Pairs as ranges: ascending, and apart."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted((min(pair), max(pair)) for pair in pairs):
+        if not found or first > found[-1][1]:
+            found.append((first, last))
+    return tuple(found)
+
+
+keys = st.sampled_from(KEYS)
+positions = st.sampled_from(["now", "none", "before", "epoch", "link", "seq"])
+drafts = st.lists(st.sampled_from(["commit", "snapshot", "branch", "results", "mark"]), min_size=1)
+blobs = st.dictionaries(st.sampled_from(DIGESTS), st.binary(max_size=20), max_size=2)
+settled = st.dictionaries(st.sampled_from(IDS), st.text(max_size=5), max_size=2)
+times = st.sampled_from([1.0, 1.5, 1.5, 2.0, 2.0000000001, 1e9, 1e9 + 2**-22])
+ends = st.integers(-1, 12)
+ranges = st.lists(st.tuples(ends, ends), max_size=3).map(_ascending)
+
+
+class Machine(RuleBasedStateMachine):
+    """Two backends and what was done to both."""
+
+    backend = SqliteBackend
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = tempfile.TemporaryDirectory()
+        self.clock = FakeClock()
+        self.model = InMemoryBackend(self.clock)
+        self.sqlite = self.open()
+        self.logs = {key: Log(key.thread, tenant=key.tenant) for key in KEYS}
+        self.earlier: dict[ThreadKey, list[Append]] = {key: [] for key in KEYS}
+        self.checkpoints = ["none"]
+
+    def open(self) -> SqliteBackend:
+        """An instance on the same file."""
+        path = Path(self.folder.name) / "threads.db"
+        return self.backend(path, synchronous="normal", clock=self.clock)
+
+    def teardown(self) -> None:
+        self.runner.run(self.sqlite.aclose())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def both(self, call: Callable[[Backend], Awaitable[Any]]) -> Any:
+        """Make a call to both, and expect the same answer."""
+
+        async def answer(backend: Backend) -> Any:
+            try:
+                return _plain(await call(backend))
+            except DurableGraphError as error:
+                return type(error).__name__, str(error)
+
+        wanted = self.runner.run(answer(self.model))
+        got = self.runner.run(answer(self.sqlite))
+        note(f"-> {wanted!r}"[:200])
+        assert got == wanted
+        return wanted
+
+    # -- what is done to both ----------------------------------------------------------------------
+
+    @rule(
+        key=keys,
+        position=positions,
+        kinds=drafts,
+        blobs=blobs,
+        settled=settled,
+        status=st.sampled_from(STATUSES),
+        at=times,
+        raised=st.booleans(),
+    )
+    def append(
+        self,
+        key: ThreadKey,
+        position: str,
+        kinds: list[str],
+        blobs: dict[str, bytes],
+        settled: dict[str, str],
+        status: Status,
+        at: float,
+        raised: bool,
+    ) -> None:
+        """Append, at the right position or at a wrong one."""
+        log = self.logs[key]
+        append = log.next(
+            *(self.draft(kind, log) for kind in kinds),
+            blobs=blobs,
+            settled=settled,
+            status=status,
+            owner="owner" if status == "running" else None,
+            at=at,
+            epoch=log.now.epoch + 1 if raised and log.head is not None else None,
+        )
+        append = replace(append, expected=self.position(position, log))
+        self.do_append([append])
+
+    @rule(picked=st.lists(keys, unique=True, min_size=2, max_size=4), stale=st.booleans())
+    def append_batch(self, picked: list[ThreadKey], stale: bool) -> None:
+        """Append to several threads at once, perhaps to one of them at a wrong position."""
+        batch = [self.logs[key].next(results(), mark(), blobs={"d1": b"batch"}) for key in picked]
+        if stale:
+            batch[0] = replace(batch[0], expected=Position(1, 1, b"stale"))
+        self.do_append(batch)
+
+    @precondition(lambda self: any(self.earlier.values()))
+    @rule(data=st.data())
+    def append_again(self, data: st.DataObject) -> None:
+        """Ask for an append once more that was answered before, one way or the other."""
+        known = [append for appends in self.earlier.values() for append in appends]
+        self.do_append([data.draw(st.sampled_from(known))])
+
+    @rule(key=keys, id=st.sampled_from(IDS), body=st.binary(max_size=10))
+    def post(self, key: ThreadKey, id: str, body: bytes) -> None:
+        """Leave a message."""
+        self.both(lambda backend: backend.post(key, message(id, body)))
+
+    @rule(key=keys)
+    def remove(self, key: ThreadKey) -> None:
+        """Remove a thread."""
+        self.both(lambda backend: backend.remove(key, Removal(everything=True)))
+        fresh = Log(key.thread, tenant=key.tenant)
+        self.logs[key] = fresh
+
+    @rule(
+        key=keys,
+        position=positions,
+        bodies=ranges,
+        digests=st.lists(st.sampled_from(DIGESTS), max_size=2),
+    )
+    def prune(self, key: ThreadKey, position: str, bodies: Ranges, digests: list[str]) -> None:
+        """Remove a part of a thread."""
+        part = Removal(
+            expected=self.position(position, self.logs[key]), bodies=bodies, blobs=digests
+        )
+        self.both(lambda backend: backend.remove(key, part))
+
+    @rule(id=st.sampled_from(["p1", "p2"]), leaving=st.booleans(), elapsed=st.integers(0, 5))
+    def beat(self, id: str, leaving: bool, elapsed: int) -> None:
+        """Let time pass; give a sign of life, or leave."""
+        self.runner.run(self.clock.advance(elapsed))
+        self.both(lambda backend: backend.beat(process(id), leaving=leaving))
+
+    @rule()
+    def reopen(self) -> None:
+        """Close the file and open it again; it is the same as before."""
+        self.runner.run(self.sqlite.aclose())
+        self.sqlite = self.open()
+
+    # -- what is asked of both ---------------------------------------------------------------------
+
+    @rule(key=keys, position=positions, data=st.data())
+    def read(self, key: ThreadKey, position: str, data: st.DataObject) -> None:
+        """Read a thread, at its head or at a checkpoint."""
+        unless = self.position(position, self.logs[key])
+        self.both(lambda backend: backend.read(key, unless=unless))
+        checkpoint = data.draw(st.sampled_from(self.checkpoints))
+        self.both(lambda backend: backend.read(key, checkpoint))
+
+    @rule(
+        key=keys,
+        ranges=ranges,
+        bodies=st.booleans(),
+        limit=st.none() | st.integers(0, 5),
+        newest_first=st.booleans(),
+    )
+    def scan(
+        self, key: ThreadKey, ranges: Ranges, bodies: bool, limit: int | None, newest_first: bool
+    ) -> None:
+        """Read records by number."""
+        self.both(
+            lambda backend: backend.scan(
+                key, ranges, bodies=bodies, limit=limit, newest_first=newest_first
+            )
+        )
+
+    @rule(key=keys, digests=st.lists(st.sampled_from(DIGESTS)))
+    def blobs(self, key: ThreadKey, digests: list[str]) -> None:
+        """Read large values."""
+        self.both(lambda backend: backend.blobs(key, digests))
+
+    @rule(
+        tenant=st.sampled_from(["", "t"]),
+        status=st.none() | st.sampled_from(STATUSES),
+        limit=st.integers(1, 3),
+    )
+    def heads(self, tenant: str, status: Status | None, limit: int) -> None:
+        """List threads, page by page."""
+        query = HeadQuery(tenant, status, limit)
+        for _ in range(len(KEYS) + 1):
+            _, after = self.both(partial(_heads, query))
+            if after is None:
+                return
+            query = replace(query, after=after)
+        raise AssertionError("Following the pages does not end.")
+
+    @invariant()
+    def liveness_is_the_same(self) -> None:
+        """Both know the same processes."""
+        self.both(lambda backend: backend.beat(None))
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    def do_append(self, batch: list[Append]) -> None:
+        """Append to both, and note what was answered."""
+        answers = self.both(lambda backend: backend.append(batch))
+        for append, answer in zip(batch, answers, strict=True):
+            log = self.logs[append.head.key]
+            self.earlier[append.head.key].append(append)
+            now = None if log.head is None else log.position
+            if answer is Outcome.APPLIED and append.expected == now:
+                log.accept(append)
+                self.checkpoints += [r.checkpoint for r in append.records if r.checkpoint]
+
+    def draft(self, kind: str, log: Log) -> Draft:
+        """A record of some kind."""
+        id = f"c{len(self.checkpoints)}"
+        if kind == "branch" and log.head is not None:
+            return commit(id, onto=(((1, 1),), 1))
+        if kind in ("commit", "snapshot", "branch"):
+            return commit(id, snapshot=kind == "snapshot")
+        return results() if kind == "results" else mark()
+
+    def position(self, name: str, log: Log) -> Position | None:
+        """The position of a log, or one beside it."""
+        if log.head is None:
+            return None if name in ("now", "none") else Position(1, 1, b"link")
+        now = log.position
+        match name:
+            case "now":
+                return now
+            case "before":
+                return replace(now, seq=now.seq - 1, link=log.records[-1].previous)
+            case "epoch":
+                return replace(now, epoch=now.epoch + 1)
+            case "link":
+                return replace(now, link=bytes(32))
+            case "seq":
+                return replace(now, seq=now.seq + 1)
+        return None
+
+
+RUNS = settings(
+    max_examples=1000 if TORTURE else 40,
+    stateful_step_count=50,
+    deadline=None,
+    derandomize=not TORTURE,
+    database=None,
+    print_blob=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.mark.timeout(3600 if TORTURE else 60)
+def test_sqlite_does_what_the_model_does() -> None:
+    """Whatever is done to both, SQLite gives the answers of the in-memory model."""
+    run_state_machine_as_test(Machine, settings=RUNS)
+
+
+def test_a_difference_is_found() -> None:
+    """A backend that forgets one verdict among everything else differs from the model."""
+
+    class Forgetful(SqliteBackend):
+        async def append(self, batch: Sequence[Append], beat: Any = None) -> Sequence[Outcome]:
+            kept = [replace(a, settled={k: v for k, v in a.settled.items() if v}) for a in batch]
+            return await super().append(kept, beat)
+
+    class Differs(Machine):
+        backend = Forgetful
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Differs, settings=settings(RUNS, phases=[Phase.generate]))
+
+
+async def _heads(query: HeadQuery, backend: Backend) -> HeadPage:
+    return await backend.heads(query)
+
+
+def _plain(answer: Any) -> Any:
+    """An answer with lists for its sequences, so that it can be compared."""
+    if isinstance(answer, Reading):
+        return (
+            answer.head,
+            list(answer.records),
+            list(answer.after),
+            list(answer.messages),
+        )
+    if hasattr(answer, "heads"):
+        return list(answer.heads), answer.next
+    if isinstance(answer, dict):
+        return dict(answer)
+    if isinstance(answer, (list, tuple)):
+        return sorted(answer, key=repr) if answer and hasattr(answer[0], "age") else list(answer)
+    return answer

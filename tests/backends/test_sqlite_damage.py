@@ -1,0 +1,94 @@
+"""Damage to single records in a SQLite file: named exactly, and kept to itself."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from durable_graph.errors import CheckpointNotFoundError, IntegrityError, StorageError
+from durable_graph.graph.compiled import CompiledGraph
+from durable_graph_sqlite import SqliteSaver
+from tests.backends.kit import counting, thread
+from tests.backends.sqlite_damages import DAMAGES, beyond_the_head, swapped_across
+from tests.backends.sqlite_world import LAST, STEPS, World, expect_others, make_world
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> World:
+    """The file."""
+    return await make_world(tmp_path)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_damage_is_named_and_kept_to_itself(
+    world: World, damage: Callable[[sqlite3.Connection], set[int]]
+) -> None:
+    """`averify` names the damaged records and no others; a state that is made of one is refused,
+    and any other shown as it was, at the head, at a checkpoint and in the history alike; other
+    threads are what they were."""
+    named: set[int] = set()
+    world.change(lambda db: named.update(damage(db)))
+    async with SqliteSaver(world.path) as saver:
+        graph = counting(saver, STEPS)
+        assert _numbers(await saver.averify("a")) == named
+        await _expect_states(world, graph, named)
+        await expect_others(saver, graph, {"before"} if damage is swapped_across else set())
+        if world.paths[LAST] & named:
+            with pytest.raises(IntegrityError, match="ecord"):
+                await graph.aget_state(thread("a"))
+            with pytest.raises(IntegrityError, match="ecord"):
+                await graph.ainvoke({"items": ["more"]}, thread("a"))
+        else:
+            assert (await graph.aget_state(thread("a"))).values == world.history[0].values
+            await graph.aupdate_state(thread("a"), {"items": ["more"]}, as_node="step")
+            assert _numbers(await saver.averify("a")) == named
+
+
+async def _expect_states(world: World, graph: CompiledGraph, damaged: set[int]) -> None:
+    """Expect each checkpoint as it was; or an error if a damaged record is part of it, or would
+    say what became of it."""
+    history = [entry async for entry in graph.aget_state_history(thread("a"))]
+    assert len(history) == LAST
+    for number, truth in enumerate(reversed(world.history), 1):
+        entry = history[-number]
+        harmed = bool(world.paths[number] & damaged)
+        if harmed or (number + 1 in damaged and entry != truth):
+            assert isinstance(entry.values, IntegrityError), number
+            assert re.search("record", str(entry.values), re.IGNORECASE)
+        else:
+            assert entry == truth
+        try:
+            state = await graph.aget_state(truth.config)
+        except IntegrityError:
+            assert harmed or number + 1 in damaged, number
+        except CheckpointNotFoundError:
+            assert number in damaged
+        else:
+            assert not harmed
+            assert state == truth
+
+
+async def test_a_record_after_the_last_one_is_not_overwritten(world: World) -> None:
+    """A stray record beyond the head is no part of the log; but nothing is written in its place."""
+    world.change(beyond_the_head)
+    async with SqliteSaver(world.path) as saver:
+        graph = counting(saver, STEPS)
+        assert (await graph.aget_state(thread("a"))).values == world.history[0].values
+        with pytest.raises(StorageError):
+            await graph.aupdate_state(thread("a"), {"items": ["more"]}, as_node="step")
+        assert (await graph.aget_state(thread("a"))).values == world.history[0].values
+        await expect_others(saver, graph, set())
+
+
+def _numbers(errors: list[IntegrityError]) -> set[int]:
+    found: set[int] = set()
+    for error in errors:
+        if "head" in str(error):
+            continue  # it is right: it is the last record that is not
+        first, last = re.findall(r"[Rr]ecords? (\d+)(?: to (\d+))?", str(error))[0]
+        found.update(range(int(first), int(last or first) + 1))
+    return found

@@ -1,0 +1,114 @@
+"""Scenarios 11 and 36: several processes want the same thread at once."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_graph import Command
+from tests.crash.harness.contention import Contender, contend, insist, keep_trying
+from tests.crash.harness.counts import rounds
+from tests.crash.harness.effects import EffectFile
+from tests.crash.harness.oracle import check_effects, check_file
+from tests.crash.harness.processes import Worker, working
+from tests.crash.harness.trial import in_parallel
+
+INPUT = {"log": ["input"]}
+REFUSALS = {"ThreadBusyError", "FencedError", "NothingToResumeError", "AlreadyAnsweredError"}
+
+# How a thread comes to be wanted by two: how it is prepared, and what both call it with.
+BEGINNINGS: dict[str, Any] = {"new": INPUT, "killed": None, "asking": Command(resume="this one")}
+
+
+def prepare(beginning: str, who: Contender) -> None:
+    """Bring the thread to where two will want it."""
+    match beginning:
+        case "killed":
+            with Worker(contend, who, INPUT) as worker:
+                worker.until("in")
+        case "asking":
+            with Worker(contend, who, INPUT) as worker:
+                assert worker.end()[0] == "ended"
+
+
+@pytest.mark.parametrize("apart", [0.0, 600.0], ids=["", "clocks 20 minutes apart"])
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_of_two_who_want_a_thread_exactly_one_gets_it(
+    beginning: str, apart: float, tmp_path: Path
+) -> None:
+    """One proceeds, the other is refused while it does, and every node has run once."""
+
+    def one(seed: int, random: random.Random) -> None:
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        effects = EffectFile(folder / "effects")
+        kind = "asking" if beginning == "asking" else "plain"
+        who = Contender(folder / "threads.db", effects.path, kind, held=True, barrier=True)
+        before = Contender(folder / "threads.db", effects.path, kind, held=beginning == "killed")
+        prepare(beginning, before)
+        done = len(effects.read())
+        skewed = [
+            Contender(who.path, who.effects, kind, held=True, barrier=True, wall=wall)
+            for wall in (apart, -apart)
+        ]
+        with working(*(Worker(contend, each, BEGINNINGS[beginning]) for each in skewed)) as pair:
+            for worker in pair:
+                worker.until("ready")
+            for worker in random.sample(pair, 2):
+                worker.tell("go")
+            said = [worker.until("in", "failed") for worker in pair]
+            assert sorted(message[0] for message in said) == ["failed", "in"], said
+            assert {m[1] for m in said if m[0] == "failed"} <= REFUSALS, said
+            winner = pair[0] if said[0][0] == "in" else pair[1]
+            winner.tell("go on")
+            ended, result = winner.end()
+        assert ended == "ended"
+        first = "first: this one" if beginning == "asking" else "first"
+        assert result["log"] == ["input", first, "held", "last"]
+        ran = [effect.node for effect in effects.read()[done:] if effect.what == "start"]
+        assert ran == [*([] if beginning == "killed" else ["first"]), "held", "last"]
+        check_effects(effects.read(), [])
+        check_file(who.path)
+
+    in_parallel(rounds(25, 500), one)
+
+
+def test_a_live_owner_keeps_its_thread_however_long_it_takes(tmp_path: Path) -> None:
+    """A run that outlasts its lease many times is left alone, whatever the others' clocks say."""
+    path, effects = tmp_path / "threads.db", tmp_path / "effects"
+    owner = Contender(path, effects, held=True, lease=0.4, wall=-600.0)
+    other = Contender(path, effects, lease=0.4, wall=600.0)
+    with Worker(contend, owner, INPUT) as worker:
+        worker.until("in")
+        with Worker(keep_trying, other, 2.0) as trying:
+            ended, refused = trying.end()
+        assert ended == "ended"
+        assert refused > 3
+        worker.tell("go on")
+        assert worker.end()[0] == "ended"
+
+
+@pytest.mark.parametrize("apart", [0.0, 600.0], ids=["", "clocks 20 minutes apart"])
+def test_what_a_killed_owner_left_is_taken_over_at_once(apart: float, tmp_path: Path) -> None:
+    """Nobody waits for the lease of a process of this host that is known to be dead."""
+    path, effects = tmp_path / "threads.db", tmp_path / "effects"
+    owner = Contender(path, effects, held=True, lease=100_000.0, wall=-apart)
+    with Worker(contend, owner, INPUT) as worker:
+        worker.until("in")
+    with Worker(contend, Contender(path, effects, wall=apart), None) as worker:
+        assert worker.end() == ("ended", {"log": ["input", "first", "held", "last"]})
+
+
+def test_an_owner_that_is_stopped_loses_its_thread_when_its_lease_is_over(tmp_path: Path) -> None:
+    """No lease lasts for ever, whatever the clocks on the wall say."""
+    path, effects = tmp_path / "threads.db", tmp_path / "effects"
+    owner = Contender(path, effects, held=True, lease=0.4, wall=600.0)
+    with Worker(contend, owner, INPUT) as worker:
+        worker.until("in")
+        worker.signal(signal.SIGSTOP)
+        with Worker(insist, Contender(path, effects, lease=0.4, wall=-600.0), None) as other:
+            assert other.end() == ("ended", {"log": ["input", "first", "held", "last"]})

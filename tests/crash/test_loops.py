@@ -1,0 +1,126 @@
+"""Scenario 16: one saver under several event loops, in several threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_graph import START, InMemorySaver, StateGraph
+from durable_graph.errors import ThreadBusyError
+from durable_graph.saver import Saver
+from durable_graph_sqlite import SqliteSaver
+from tests.crash.harness.closing import close_a_loop
+from tests.crash.harness.effects import EffectFile
+from tests.crash.harness.graphs import GRAPHS, State, node
+from tests.crash.harness.oracle import check_effects
+from tests.crash.harness.processes import Worker
+
+KINDS = ("memory", "sqlite")
+LOOPS = 4
+
+
+def open_saver(kind: str, folder: Path) -> Saver:
+    return InMemorySaver() if kind == "memory" else SqliteSaver(folder / "threads.db")
+
+
+def on_loops(*jobs: Any) -> list[Any]:
+    """Run async jobs, each on a loop of its own in a thread of its own, all at once."""
+    together = threading.Barrier(len(jobs))
+
+    def one(job: Any) -> Any:
+        together.wait(30)
+        return asyncio.run(job())
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [ended.result(50) for ended in [pool.submit(one, job) for job in jobs]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_saver_serves_several_loops_at_once(kind: str, tmp_path: Path) -> None:
+    """Runs on all loops end well, and each loop sees what the others have written."""
+    saver, effects = open_saver(kind, tmp_path), EffectFile(tmp_path / "effects")
+    graph = GRAPHS["long"](effects).compile(saver)
+
+    async def run(loop: int) -> None:
+        async def one(number: int) -> Any:
+            config = {"configurable": {"thread_id": f"{loop}-{number}"}}
+            return await graph.ainvoke({"log": []}, config)  # type: ignore[arg-type]
+
+        for state in await asyncio.gather(*map(one, range(10))):
+            assert len(state["__interrupt__"]) == 1
+
+    on_loops(*(partial(run, loop) for loop in range(LOOPS)))
+
+    async def look() -> int:
+        return len([found async for found in saver.alist_threads(status="asking")])
+
+    assert on_loops(*[look] * LOOPS) == [LOOPS * 10] * LOOPS
+    check_effects(effects.read(), [])
+    saver.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_several_loops_one_gets_the_thread(kind: str, tmp_path: Path) -> None:
+    """A thread that one loop runs is busy for all others, for as long as it runs."""
+    saver = open_saver(kind, tmp_path)
+    entered, refused = threading.Event(), threading.Semaphore(0)
+    effects = EffectFile(tmp_path / "effects")
+    config: Any = {"configurable": {"thread_id": "thread"}}
+
+    def hold(state: State) -> State:
+        entered.set()
+        for _ in range(LOOPS - 1):
+            assert refused.acquire(timeout=30)
+        return {"log": ["hold"]}
+
+    graph = (
+        StateGraph(State)
+        .add_node("hold", hold)
+        .add_node("last", node(effects, "last"))
+        .add_edge(START, "hold")
+        .add_edge("hold", "last")
+        .compile(saver)
+    )
+
+    async def owner() -> Any:
+        return await graph.ainvoke({"log": []}, config)
+
+    async def other() -> Any:
+        assert await asyncio.to_thread(entered.wait, 30)
+        try:
+            await graph.ainvoke(None, config)
+        except ThreadBusyError:
+            return "busy"
+        finally:
+            refused.release()
+
+    assert on_loops(owner, *[other] * (LOOPS - 1)) == [
+        {"log": ["hold", "last"]},
+        *["busy"] * (LOOPS - 1),
+    ]
+    saver.close()
+
+
+def test_a_loop_that_is_closed_in_the_middle_of_a_run_leaves_its_thread_to_the_next(
+    tmp_path: Path,
+) -> None:
+    """A loop that ends without ending its runs is an owner that has died."""
+    with Worker(close_a_loop, tmp_path / "threads.db") as worker:
+        kind, (state, _, wrong) = worker.end()
+    assert (kind, state, wrong) == ("ended", {"log": ["hang"]}, [])
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a run awaits its storage also when its coroutine is thrown away"
+)
+def test_a_run_that_is_thrown_away_with_its_loop_makes_no_noise(tmp_path: Path) -> None:
+    """A coroutine that is closed because nobody will run it any more ends without an error."""
+    with Worker(close_a_loop, tmp_path / "threads.db") as worker:
+        kind, (_, noise, _) = worker.end()
+    assert (kind, noise) == ("ended", [])

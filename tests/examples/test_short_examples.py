@@ -1,0 +1,96 @@
+"""Every short example runs as it is, and prints what it is there to show."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.examples.conftest import EXAMPLES, Run
+
+MODES = ("values", "updates", "messages", "tasks", "checkpoints", "custom", "debug")
+
+
+def test_a_crash_is_resumed_at_the_node_that_was_cut_off(run: Run) -> None:
+    """Killed while sending; run again, it sends what was written, and does not write again."""
+    crashed = run("crash_and_resume.py", CRASH="1")
+    assert (crashed.returncode, crashed.stdout) == (-9, "writing\n")
+    resumed = run("crash_and_resume.py")
+    assert (resumed.returncode, resumed.stdout) == (0, "sending: Dear world\n")
+    assert run("crash_and_resume.py").stdout == "writing\nsending: Dear world\n"
+
+
+def test_every_stream_mode_is_shown(run: Run) -> None:
+    """A section for each mode, each with events, and one for two modes at once."""
+    ended = run("stream_events.py")
+    assert ended.returncode == 0, ended.stderr
+    sections = {}
+    for section in ended.stdout.strip().split("\n\n"):
+        title, *events = section.splitlines()
+        sections[title] = [event.strip() for event in events]
+    assert tuple(sections) == (*MODES, "several at once")
+    assert all(sections.values())
+    assert sections["updates"] == [
+        "{'write': {'lines': ['O log,', 'how durable thou art!']}}",
+        "{'name': {'title': 'To Log'}}",
+    ]
+    assert sections["messages"] == ["'O '", "'log, '", "'how '", "'durable '", "'thou '", "'art! '"]
+    assert sections["custom"] == ["{'line': 1, 'of': 2}", "{'line': 2, 'of': 2}"]
+    assert [event.split(":")[0] for event in sections["several at once"]] == [
+        "custom",
+        "custom",
+        "updates",
+        "updates",
+    ]
+
+
+def test_a_question_waits_for_its_answer(run: Run) -> None:
+    """The run stops and asks; through another saver on the same file, an answer ends it."""
+    ended = run("human_in_the_loop.py")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [
+        "asked: Refund 250 to Ada? yes, no, or an amount",
+        "waits: check",
+        "{'customer': 'Ada', 'amount': 200, 'paid': 200}",
+    ]
+
+
+def test_a_chat_remembers_on_its_own_thread_only(run: Run) -> None:
+    """Monday knows the name that Monday was told; each answer is shown once."""
+    ended = run("chat_thread.py")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == [
+        "monday > My name is Ada.",
+        "monday < I will remember that.",
+        "monday > What is my name?",
+        "monday < You are Ada.",
+        "tuesday > What is my name?",
+        "tuesday < You have not told me yet.",
+        "monday: 4 messages",
+    ]
+
+
+def test_time_travel_runs_only_what_follows(run: Run) -> None:
+    """One joke is told, three explanations are given, and the first branch stays."""
+    ended = run("time_travel.py")
+    assert ended.returncode == 0, ended.stderr
+    lines = [line.strip() for line in ended.stdout.splitlines()]
+    assert lines.count("telling") == 1
+    assert lines.count("explaining") == 3
+    assert lines[-4] == "Why did the samosa cross the road? To get to the other side."
+    assert lines[-1] == "Why did the pizza cross the road? To get to the other side."
+
+
+def test_a_fan_out_gathers_in_order_and_is_not_done_twice(run: Run) -> None:
+    """200 results in the order of their items; a second call finds them done."""
+    expected = "200 digests, the first f5201cf5, the last fcdd5f4b"
+    for _ in range(2):
+        ended = run("fan_out.py")
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_an_example_says_what_it_is_about(script: str) -> None:
+    """Every script begins with a docstring of one sentence or more."""
+    first = (EXAMPLES / script).read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith('"""')
+    assert len(first) > 20

@@ -1,0 +1,119 @@
+"""Arbitrary bodies of records, and threads sealed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from hypothesis import strategies as st
+
+from durable_graph.log.records import (
+    Answers,
+    Body,
+    Commit,
+    DueTask,
+    Head,
+    Mark,
+    Outcome,
+    Record,
+    TaskResults,
+    ThreadKey,
+)
+from durable_graph.log.seal import CommitInfo, Draft, seal
+
+__all__ = ["KEY", "SECRET", "bodies", "draft", "info", "sealed"]
+
+KEY = ThreadKey("", "the thread")
+SECRET = b"0123456789abcdef"
+
+names = st.text(max_size=8)
+texts = st.text(max_size=12)
+items: st.SearchStrategy[Any] = st.one_of(
+    st.integers(-9, 9), texts, st.floats(allow_nan=False, allow_infinity=False)
+)
+arrays = st.lists(items, max_size=3).map(orjson.dumps)
+encoded = st.one_of(
+    arrays, items.map(orjson.dumps), st.dictionaries(texts, items, max_size=3).map(orjson.dumps)
+)
+counts = st.integers(0, 9)
+ops: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
+    st.tuples(st.just("="), encoded),
+    st.tuples(st.just("+"), arrays),
+    st.tuples(st.just("~"), counts, counts, arrays),
+    st.tuples(
+        st.just("m"),
+        st.dictionaries(names, encoded, max_size=3),
+        st.lists(names, max_size=3).map(tuple),
+    ),
+    st.tuples(st.just("w"), counts),
+    st.lists(counts, max_size=3).map(lambda tasks: ("a", *tasks)),
+    st.sampled_from([("",), ("-",)]),
+)
+written = st.one_of(encoded, ops)
+pairs = st.lists(st.tuples(names, encoded), max_size=3).map(tuple)
+retries: st.SearchStrategy[dict[str, float]] = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"retry_at": st.floats(0, 1e12), "retry_in": st.floats(0, 1e3)}),
+)
+outcomes = st.builds(
+    lambda retry, **more: Outcome(**more, **retry),
+    retries,
+    index=st.integers(-1, 9),
+    writes=st.lists(st.dictionaries(names, written, max_size=3), max_size=2),
+    goto=st.lists(names, max_size=3).map(tuple),
+    sends=pairs,
+    asks=pairs,
+    error=st.none() | st.text(max_size=20),
+    attempts=counts,
+)
+due_tasks = st.builds(DueTask, names, st.none() | encoded, st.none() | counts)
+by_name = st.dictionaries(names, encoded, max_size=3)
+commits = st.builds(
+    lambda content, **more: Commit(**content, **more),
+    st.one_of(
+        st.fixed_dictionaries({"delta": st.dictionaries(names, ops, max_size=3)}),
+        st.fixed_dictionaries({"values": by_name}),
+    ),
+    outcomes=st.lists(outcomes, max_size=2),
+    joins=st.dictionaries(names, st.lists(names, max_size=3).map(tuple), max_size=2),
+    due=st.lists(due_tasks, max_size=3),
+    known=st.lists(outcomes, max_size=2),
+)
+bodies: st.SearchStrategy[Body] = st.one_of(
+    commits,
+    st.builds(TaskResults, st.lists(outcomes, max_size=3)),
+    st.builds(Answers, by_name),
+    st.builds(Mark, st.text(max_size=9), st.none() | st.text(max_size=9)),
+)
+"""Any body, in the form in which it is read back."""
+
+
+def info(name: str, **more: Any) -> CommitInfo:
+    """The header of a commit."""
+    plain = CommitInfo(name, None, "c0", 0, "loop", ("node",), {"k": 1}, "f" * 32)
+    return replace(plain, **more)
+
+
+def draft(body: Body, name: str = "c0", **more: Any) -> Draft:
+    """A draft of a body; `name` is the checkpoint's id, if it is a commit."""
+    commit = more.pop("commit", info(name)) if isinstance(body, Commit) else None
+    return Draft(body, 12.5, "run", commit=commit, **more)
+
+
+def sealed(
+    drafts: Sequence[Draft], head: Head | None = None, **more: Any
+) -> tuple[Head, tuple[Record, ...]]:
+    """Drafts, given their places in the log."""
+    defaults: dict[str, Any] = {
+        "key": KEY,
+        "secret": SECRET,
+        "epoch": 1,
+        "status": "running",
+        "owner": "owner",
+        "input": None,
+        "reason": None,
+        "now": 99.0,
+    }
+    return seal(head, drafts, **(defaults | more))

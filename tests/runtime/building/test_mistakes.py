@@ -1,0 +1,177 @@
+"""What is wrong with a graph is said while it is built or compiled, with a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from durable_graph import END, START, StateGraph
+from durable_graph.errors import ConfigError, GraphDefinitionError
+from durable_graph.saver import Saver
+from durable_graph.types import RunnableConfig
+from tests.runtime.kit import Items, chain, says
+
+Build = Callable[[StateGraph], Any]
+
+
+def route(state: Items) -> str:
+    return "a"
+
+
+@pytest.mark.parametrize(
+    ("build", "says_what"),
+    [
+        (lambda g: g.add_edge(END, "a"), "No edge can lead from END"),
+        (lambda g: g.add_edge("a", START), "No edge can lead to START"),
+        (lambda g: g.add_edge([], "a"), "empty list of sources"),
+        (lambda g: g.add_edge(["a", "later"], "a"), "add them before: 'later'"),
+        (lambda g: g.add_edge([START], "a"), "may only name nodes"),
+        (lambda g: g.add_conditional_edges(END, route), "No edge can lead from END"),
+        (
+            lambda g: g.add_conditional_edges("a", route).add_conditional_edges("a", route),
+            "'a' has a conditional edge 'route' already",
+        ),
+        (lambda g: g.add_conditional_edges("a", "route"), "must be a function"),
+        (lambda g: g.add_sequence([]), "at least one node"),
+        (lambda g: g.add_sequence([route, route]), "node 'route' already"),
+    ],
+)
+def test_a_bad_edge_is_refused_when_it_is_added(build: Build, says_what: str) -> None:
+    """What no other call can mend is an error at once."""
+    with pytest.raises(GraphDefinitionError, match=says_what):
+        build(StateGraph(Items).add_node("a", says()))
+
+
+@pytest.mark.parametrize(
+    ("build", "says_what"),
+    [
+        (lambda g: g, "no entry point: add an edge from START"),
+        (lambda g: g.add_edge(START, "ab"), "no node 'ab', where the edge from '__start__' leads"),
+        (lambda g: g.add_edge(START, "answr"), "Did you mean 'answer'"),
+        (lambda g: g.add_edge("no", "answer").add_edge(START, "answer"), "from 'no', which is no"),
+        (
+            lambda g: g.add_edge(START, "answer").add_edge(["answer"], "no"),
+            "the edge from .*answer",
+        ),
+        (
+            lambda g: g.add_conditional_edges(START, route, {"x": "no"}),
+            "no node 'no', where the conditional edge 'route' of '__start__'",
+        ),
+    ],
+)
+def test_a_graph_that_cannot_run_is_refused_when_it_is_compiled(
+    build: Build, says_what: str
+) -> None:
+    """Edges to and from nodes that are not there, and a missing entry, are named."""
+    graph = build(StateGraph(Items).add_node("answer", says()))
+    with pytest.raises(GraphDefinitionError, match=says_what):
+        graph.compile()
+
+
+@pytest.mark.parametrize("what", ["interrupt_before", "interrupt_after"])
+def test_a_breakpoint_must_name_a_node(what: str, saver: Saver) -> None:
+    """A breakpoint at an unknown node is a mistake when compiling and when calling."""
+    with pytest.raises(ConfigError, match=f"{what} names 'no'"):
+        chain(("a", says()), saver=saver, **{what: ["no"]})
+
+
+@pytest.mark.parametrize("what", ["interrupt_before", "interrupt_after"])
+async def test_a_breakpoint_of_a_call_must_name_a_node(
+    what: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """The call is refused before it writes anything."""
+    graph = chain(("a", says()), saver=saver)
+    options: dict[str, Any] = {what: ["no"]}
+    with pytest.raises(ConfigError, match=f"{what} names 'no'"):
+        await graph.ainvoke({}, config, **options)
+    assert (await graph.aget_state(config)).created_at is None
+
+
+def test_a_checkpointer_must_be_a_saver() -> None:
+    """Anything else, such as a path, is refused with what to write."""
+    wrong: Any = "state.db"
+    with pytest.raises(TypeError, match="The checkpointer is a saver such as InMemorySaver"):
+        chain(("a", says()), saver=wrong)
+
+
+def test_a_mistake_is_a_value_error_too() -> None:
+    """Who catches what LangGraph raises catches these."""
+    with pytest.raises(ValueError, match="entry point"):
+        StateGraph(Items).add_node("a", says()).compile()
+
+
+@pytest.mark.parametrize(
+    ("config", "says_what"),
+    [
+        (None, "say which thread"),
+        ({}, "say which thread"),
+        ({"configurable": {}}, "say which thread"),
+        ({"configurable": {"thread_id": 1.5}}, "A thread_id is a str, not float"),
+        ({"configurable": {"thread_id": ""}}, "1 to 255 printable"),
+        ({"configurable": {"thread_id": "a\nb"}}, "1 to 255 printable"),
+        ({"configurable": {"thread_id": "x" * 256}}, "1 to 255 printable"),
+        ({"configurable": {"thread_id": "a", "checkpoint_id": 7}}, "A checkpoint_id is a str"),
+        ({"configurable": []}, "is a dict"),
+        ([], "The config is a dict"),
+        ({"configurable": {"thread_id": "a"}, "recursion_limit": 0}, "at least 1"),
+        ({"configurable": {"thread_id": "a"}, "recursion_limit": "9"}, "at least 1"),
+        ({"configurable": {"thread_id": "a"}, "max_concurrency": 0}, "at least 1"),
+        ({"configurable": {"thread_id": "a"}, "metadata": {"x": object()}}, "plain JSON"),
+    ],
+)
+async def test_a_bad_config_is_refused_with_what_is_wrong(
+    config: Any, says_what: str, saver: Saver
+) -> None:
+    """A call with a checkpointer needs a thread, and every entry must be of its kind."""
+    with pytest.raises(ConfigError, match=says_what):
+        await chain(("a", says()), saver=saver).ainvoke({}, config)
+    assert [info async for info in saver.alist_threads()] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says_what"),
+    [
+        ({"durability": "maybe"}, "durability is 'sync', 'async' or 'exit'"),
+        ({"on_pending": "maybe"}, "on_pending is 'reject', 'answer' or 'supersede'"),
+        ({"stream_mode": "everything"}, "no stream mode 'everything'"),
+        ({"stream_mode": ["values", "everything"]}, "no stream mode 'everything'"),
+    ],
+)
+async def test_a_bad_option_is_refused_with_its_choices(
+    options: dict[str, Any], says_what: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """An option that takes one of several words lists them."""
+    with pytest.raises(ConfigError, match=says_what):
+        await chain(("a", says()), saver=saver).ainvoke({}, config, **options)
+
+
+async def test_a_bad_version_is_refused(saver: Saver, config: RunnableConfig) -> None:
+    """`astream` knows version v1 and v2."""
+    wrong: Any = "v3"
+    with pytest.raises(ConfigError, match="version is 'v1' or 'v2', not 'v3'"):
+        chain(("a", says()), saver=saver).astream({}, config, version=wrong)
+
+
+async def test_an_integer_names_a_thread_like_its_text(saver: Saver) -> None:
+    """`thread_id=7` is the thread "7"."""
+    graph = chain(("a", says("a")), saver=saver)
+    await graph.ainvoke({}, {"configurable": {"thread_id": 7}})
+    state = await graph.aget_state({"configurable": {"thread_id": "7"}})
+    assert state.values["items"] == ["a"]
+
+
+async def test_a_config_can_be_bound_beneath_those_of_the_calls(saver: Saver) -> None:
+    """`with_config` returns another graph, whose calls' own entries count first."""
+    graph = chain(("a", says("a")), saver=saver)
+    bound = graph.with_config({"configurable": {"thread_id": "bound"}, "metadata": {"who": "me"}})
+    await bound.ainvoke({})
+    await bound.ainvoke({}, {"configurable": {"thread_id": "own"}, "metadata": {"why": "so"}})
+    names = {info.thread_id async for info in saver.alist_threads()}
+    assert names == {"bound", "own"}
+    own = await bound.aget_state({"configurable": {"thread_id": "own"}})
+    assert own.metadata is not None
+    assert (own.metadata["who"], own.metadata["why"]) == ("me", "so")
+    with pytest.raises(ConfigError, match="say which thread"):
+        await graph.ainvoke({})

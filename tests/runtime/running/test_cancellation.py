@@ -1,0 +1,227 @@
+"""A cancelled run leaves no task behind, and a thread that can be gone on with."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from durable_graph.errors import ThreadBusyError
+from durable_graph.saver import Saver
+from durable_graph.types import RunnableConfig
+from tests.runtime.kit import Items, chain, collect, fan, reached, records_of, says
+
+
+class Waits:
+    """A node that waits for ever the first time, and is done the second."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.cleaned = 0
+        self.runs = 0
+
+    async def __call__(self, state: Items) -> Items:
+        self.runs += 1
+        if self.runs == 1:
+            try:
+                self.entered.set()
+                await asyncio.Event().wait()
+            finally:
+                self.cleaned += 1
+        return {"items": ["waited"]}
+
+
+async def cancelled(run: asyncio.Task[Any]) -> None:
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
+async def test_a_cancelled_call_cancels_its_nodes_and_waits_for_them(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """When the call has ended, every node has cleaned up and no task is left."""
+    nodes = [Waits() for _ in range(5)]
+    graph = fan(*((f"n{i}", node) for i, node in enumerate(nodes)), saver=saver)
+    before = asyncio.all_tasks()
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    for node in nodes:
+        await reached(node.entered, run)
+    await cancelled(run)
+    assert [node.cleaned for node in nodes] == [1] * 5
+    assert {task.get_name() for task in asyncio.all_tasks() - before} <= {"durable_graph heart"}
+
+
+async def test_a_cancelled_thread_goes_on_where_it_was(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Finished nodes do not run again, the cancelled one does."""
+    waits, runs = Waits(), []
+
+    async def first(state: Items) -> Items:
+        runs.append("first")
+        return {"items": ["first"]}
+
+    graph = chain(("first", first), ("waits", waits), saver=saver)
+    run = asyncio.create_task(graph.ainvoke({"items": ["in"]}, config))
+    await reached(waits.entered, run)
+    await cancelled(run)
+    state = await graph.aget_state(config)
+    assert (state.values["items"], state.next) == (["in", "first"], ("waits",))
+    (info,) = await collect(saver.alist_threads())
+    assert (info.status, info.reason) == ("stopped", "cancelled")
+    assert (await graph.ainvoke(None, config))["items"] == ["in", "first", "waited"]
+    assert runs == ["first"]
+
+
+async def test_results_of_finished_siblings_survive_a_cancellation(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A node that had finished when the run was cancelled is not run again."""
+    waits, runs = Waits(), []
+
+    async def good(state: Items) -> Items:
+        runs.append("good")
+        return {"items": ["good"]}
+
+    graph = fan(("good", good), ("waits", waits), saver=saver)
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    await reached(waits.entered, run)
+    await cancelled(run)
+    assert (await graph.ainvoke(None, config))["items"] == ["good", "waited"]
+    assert runs == ["good"]
+
+
+async def test_a_timeout_around_a_call_is_a_cancellation(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """`asyncio.timeout` ends the call with TimeoutError and leaves the thread in order."""
+    waits = Waits()
+    graph = chain(("waits", waits), saver=saver)
+
+    async def bounded() -> None:
+        async with asyncio.timeout(None) as limit:
+            entered = asyncio.create_task(waits.entered.wait())
+            now = asyncio.get_running_loop().time
+            entered.add_done_callback(lambda _: limit.reschedule(now()))
+            await graph.ainvoke({}, config)
+
+    with pytest.raises(TimeoutError):
+        await bounded()
+    assert (await graph.ainvoke(None, config))["items"] == ["waited"]
+
+
+async def test_cancelling_again_and_again_does_not_tear_the_end(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A caller that cancels at every turn of the loop still gets a stored, stopped thread."""
+    waits = Waits()
+    graph = chain(("waits", waits), saver=saver)
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    await reached(waits.entered, run)
+    while not run.done():
+        run.cancel()
+        await asyncio.sleep(0)
+    assert run.cancelled()
+    (info,) = await collect(saver.alist_threads())
+    assert info.status == "stopped"
+    assert (await graph.ainvoke(None, config))["items"] == ["waited"]
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+async def test_a_run_can_be_cancelled_at_any_moment(
+    turns: int, saver: Saver, config: RunnableConfig
+) -> None:
+    """After a cancellation at whatever turn of the loop, every node's result counts once."""
+    graph = chain(*((name, says(name)) for name in "abcd"), saver=saver)
+    run = asyncio.create_task(graph.ainvoke({"items": ["in"]}, config))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    run.cancel()
+    await asyncio.wait([run])
+    again = None if await records_of(saver, config) else {"items": ["in"]}
+    assert (await graph.ainvoke(again, config))["items"] == ["in", "a", "b", "c", "d"]
+    assert await saver.averify(config["configurable"]["thread_id"]) == []
+
+
+async def test_a_node_that_resists_holds_the_end_of_its_run_back(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A node that cleans up slowly is waited for, and the thread is busy meanwhile."""
+    entered, cleaning, leave = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end(state: Items) -> None:
+        try:
+            entered.set()
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await leave.wait()
+
+    graph = chain(("slow", slow_to_end), saver=saver)
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    await reached(entered, run)
+    run.cancel()
+    await cleaning.wait()
+    with pytest.raises(ThreadBusyError):
+        await saver.adelete_thread(config["configurable"]["thread_id"])
+    assert not run.done()
+    leave.set()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
+async def test_a_cancelled_run_does_not_wait_for_its_sync_nodes(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A thread that cannot be cancelled is left behind; its node runs again later."""
+    entered, leave = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    runs: list[int] = []
+
+    def block(state: Items) -> Items:
+        runs.append(len(runs))
+        if len(runs) == 1:
+            loop.call_soon_threadsafe(entered.set)
+            leave.wait(20)
+        return {"items": [len(runs)]}
+
+    graph = chain(("block", block), saver=saver)
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    await reached(entered, run)
+    await cancelled(run)
+    assert (await graph.ainvoke(None, config))["items"] == [2]
+    leave.set()
+
+
+async def test_one_cancelled_run_does_not_touch_another(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Runs of one saver share a writer, not their fate."""
+    waits, other_waits, go = Waits(), asyncio.Event(), asyncio.Event()
+
+    async def until_told(state: Items) -> Items:
+        other_waits.set()
+        await go.wait()
+        return {"items": ["told"]}
+
+    run = asyncio.create_task(chain(("w", waits), saver=saver).ainvoke({}, config))
+    other = asyncio.create_task(
+        chain(("o", until_told), saver=saver).ainvoke({}, {"configurable": {"thread_id": "other"}})
+    )
+    await reached(waits.entered, run)
+    await reached(other_waits, other)
+    await cancelled(run)
+    go.set()
+    assert (await other)["items"] == ["told"]
+
+
+async def test_a_cancelled_run_without_a_checkpointer_leaves_nothing_running() -> None:
+    """Nothing is stored, and the node has cleaned up."""
+    waits = Waits()
+    run = asyncio.create_task(chain(("waits", waits)).ainvoke({}))
+    await reached(waits.entered, run)
+    await cancelled(run)
+    assert waits.cleaned == 1

@@ -83,8 +83,8 @@ async def _write(live: LiveThread, view: View | None, as_node: str | None) -> No
     if node != END:
         outcome = await _routed(live, node, outcome)
         planned = plan(definition, scope.joins, [(node, outcome)]).due
-        asking = [i for i, task in enumerate(before) if scope.open_asks(i) and task.node != node]
-        due = _with_carried(planned, before, asking)
+        waiting = [i for i, task in enumerate(before) if scope.open_asks(i) and task.node != node]
+        due = _with_carried(planned, before, waiting)
     info = live.next_info("update", [node], branch=branch)
     live.add_result(node, outcome, info, due, onto=onto, by=live.call.by)
     if live.log is not None:

@@ -121,7 +121,7 @@ def reduced(
             value = annotation()
     overwrites = [write for write in writes if isinstance(write, Overwrite)]
     if len(overwrites) > 1:
-        raise InvalidUpdateError
+        raise InvalidUpdateError("two overwrites")
     if overwrites:
         return overwrites[0].value
     for write in writes:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from durable_graph.decisions import pruning
+from durable_graph.decisions import advance, answers, pruning
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.engine import editing, inbox, opening, reading, run
 from durable_graph.engine.live import LiveThread
@@ -186,11 +186,11 @@ def finished_tasks_again(patch: pytest.MonkeyPatch) -> None:
 
 def answers_by_order(patch: pytest.MonkeyPatch) -> None:
     """Answers go to the open questions in their order, whatever they are for."""
-    match = opening.match_answers
+    match = answers.match_answers
 
     def ordered(resume: Any, open_ids: Sequence[str], *rest: Any) -> Mapping[str, Any]:
-        answers = match(resume, open_ids, *rest)
-        return dict(zip(open_ids, answers.values(), strict=False))
+        matched = match(resume, open_ids, *rest)
+        return dict(zip(open_ids, matched.values(), strict=False))
 
     patch.setattr(opening, "match_answers", ordered)
 
@@ -262,12 +262,12 @@ def owner_not_released(patch: pytest.MonkeyPatch) -> None:
 
 def wrong_snapshot(patch: pytest.MonkeyPatch) -> None:
     """A snapshot holds the state before the superstep."""
-    advance = run.advance
+    right = advance.advance
 
     def stale(
         delta: Any, after: Any, scope: Scope, plan: Any, riders: Any, *, snapshot: bool
     ) -> Any:
-        return advance(delta, {} if snapshot else after, scope, plan, riders, snapshot=snapshot)
+        return right(delta, {} if snapshot else after, scope, plan, riders, snapshot=snapshot)
 
     patch.setattr(run, "advance", stale)
 

@@ -255,7 +255,7 @@ async def test_a_run_that_was_taken_over_is_fenced(saver: Saver, config: Runnabl
     run = asyncio.create_task(graph.ainvoke({"items": ["in"]}, config))
     await reached(entered, run)
     (owner,) = saver._all_owners()
-    taken_for_dead = set(owner.runs)
+    taken_for_dead = dict(owner.runs)
     owner.runs.clear()
     successor = chain(("work", work), saver=Saver(saver.backend))
     assert (await successor.ainvoke(None, config))["items"] == ["in", "worker 2"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, Self
@@ -21,6 +21,9 @@ from durable_graph.sync import SyncSaver
 __all__ = ["InMemorySaver", "Lease", "MemorySaver", "Saver", "ThreadInfo"]
 
 _PAGE = 500
+
+# How often a thread that changes while it is read is looked at again.
+_LOOKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +133,7 @@ class Saver(Keeper, SyncSaver):
         """
         self.check_usable()
         source, target = ThreadKey.of(source_thread_id), ThreadKey.of(target_thread_id)
-        head = await self.head_at_rest(source)
-        if head is None:
-            raise ThreadNotFoundError(f"There is no thread {source_thread_id!r}.")
-        records: list[Record] = []
-        digests: set[str] = set()
-        for first in range(1, head.seq + 1, _PAGE):
-            page = await self.backend.scan(source, ((first, min(first + _PAGE - 1, head.seq)),))
-            for record in page:
-                if record.body is not None:
-                    header, _ = open_record(record, head.secret, source.thread)
-                    digests.update(header.blobs)
-                    if header.commit is not None and header.commit.graph is not None:
-                        digests.add(header.commit.graph)
-            records.extend(page)
-        blobs = await self.backend.blobs(source, sorted(digests))
+        head, records, blobs = await self._whole(source)
         copy = replace(head, key=target, epoch=1, owner=None, updated=self.clock.time())
         (outcome,) = await self.backend.append([Append(None, copy, records, blobs, {})])
         if outcome is not Outcome.APPLIED:
@@ -186,9 +175,18 @@ class Saver(Keeper, SyncSaver):
         """
         self.check_usable()
         key = ThreadKey.of(thread_id)
+        wrong: list[IntegrityError] = []
+        for _ in range(_LOOKS):
+            before, wrong = wrong, await self._wrong(key)
+            # What is pruned or deleted while it is looked at is not damaged.
+            if list(map(str, wrong)) == list(map(str, before)):
+                break
+        return wrong
+
+    async def _wrong(self, key: ThreadKey) -> list[IntegrityError]:
         reading = await self.backend.read(key)
         if reading is None:
-            raise ThreadNotFoundError(f"There is no thread {thread_id!r}.")
+            raise ThreadNotFoundError(f"There is no thread {key.thread!r}.")
         head = reading.head
         wrong: list[IntegrityError] = []
         expected, link = 1, b""
@@ -202,7 +200,7 @@ class Saver(Keeper, SyncSaver):
                         open_header(record, key.thread)
                     else:
                         header, _ = open_record(record, head.secret, key.thread)
-                        wrong += await self._missing_blobs(key, record.seq, header.blobs)
+                        wrong += await self._missing_blobs(head, record.seq, header.blobs)
                 except IntegrityError as error:
                     wrong.append(error)
                 expected, link = record.seq + 1, record.link
@@ -210,24 +208,46 @@ class Saver(Keeper, SyncSaver):
             wrong.append(_missing(key, expected, head.seq))
         elif link != head.link:
             wrong.append(
-                IntegrityError(f"The head of thread {thread_id!r} is not its last record.")
+                IntegrityError(f"The head of thread {key.thread!r} is not its last record.")
             )
         return wrong
 
+    async def _whole(self, key: ThreadKey) -> tuple[Head, Sequence[Record], Mapping[str, bytes]]:
+        """All that is stored of a thread at rest."""
+        for _ in range(_LOOKS):
+            head = await self.head_at_rest(key)
+            if head is None:
+                raise ThreadNotFoundError(f"There is no thread {key.thread!r}.")
+            records: list[Record] = []
+            digests: set[str] = set()
+            for first in range(1, head.seq + 1, _PAGE):
+                page = await self.backend.scan(key, ((first, min(first + _PAGE - 1, head.seq)),))
+                for record in page:
+                    if record.body is not None:
+                        header, _ = open_record(record, head.secret, key.thread)
+                        digests.update(header.blobs)
+                        if header.commit is not None and header.commit.graph is not None:
+                            digests.add(header.commit.graph)
+                records.extend(page)
+            blobs = await self.backend.blobs(key, sorted(digests))
+            if len(records) == head.seq and digests <= blobs.keys():
+                return head, records, blobs
+            # It was pruned or deleted while it was read; or else it is damaged.
+        raise IntegrityError(f"Records or large values of thread {key.thread!r} are missing.")
+
     async def _missing_blobs(
-        self, key: ThreadKey, seq: int, digests: Sequence[str]
+        self, head: Head, seq: int, digests: Sequence[str]
     ) -> list[IntegrityError]:
         if not digests:
             return []
-        reading = await self.backend.read(key)
+        key = head.key
         found = await self.backend.blobs(key, digests)
-        secret = reading.head.secret if reading is not None else b""
         return [
             IntegrityError(
                 f"A large value of record {seq} of thread {key.thread!r} is missing or damaged."
             )
             for digest in digests
-            if digest not in found or blob_digest(found[digest], secret) != digest
+            if digest not in found or blob_digest(found[digest], head.secret) != digest
         ]
 
     async def _prune(self, key: ThreadKey, keep: int) -> None:

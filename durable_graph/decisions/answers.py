@@ -42,7 +42,8 @@ def match_answers(
 
     Raises:
         AmbiguousAnswerError: one answer, but several questions.
-        AlreadyAnsweredError: an answer to a question that has one.
+        AlreadyAnsweredError: an answer to a question that has one; or one answer, where no
+            question is open any more.
         UnknownInterruptError: an answer to a question that nobody asked, or an empty mapping.
     """
     if not isinstance(resume, dict) or not all(
@@ -52,6 +53,10 @@ def match_answers(
             raise AmbiguousAnswerError(
                 f"Thread {thread!r} asks {len(open_ids)} questions. Say which one this answers: "
                 f"Command(resume={{id: answer}}), with ids from {list(open_ids)}."
+            )
+        if not open_ids:
+            raise AlreadyAnsweredError(
+                f"What thread {thread!r} asked has an answer, from somebody who was faster."
             )
         return {open_ids[0]: resume}
     if not resume:

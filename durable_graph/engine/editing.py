@@ -53,6 +53,8 @@ async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node:
             if view is not None and view.after is not None and view.at_head:
                 view.scope = view.after
             live = hold(keeper, owner, definition, call, key, view)
+            if live.log is not None and view is not None and not view.at_head:
+                live.log.input = None  # the branch was never given what the head was given
             await _write(live, view, as_node)
             try:
                 if live.log is not None:
@@ -69,8 +71,8 @@ async def _write(live: LiveThread, view: View | None, as_node: str | None) -> No
     scope, definition = live.scope, live.definition
     branch = view is not None and not view.at_head
     onto = (scope.path, scope.weight) if branch else None
-    if not branch and live.finished() and scope.due[0].node != START:
-        live.promote(keep=True)
+    if not branch and live.finished():
+        live.promote(keep=True)  # an input that was accepted and not taken in yet, too
     before = [] if branch else list(scope.due)
     node = as_node or _last_node(live)
     if node not in (START, END) and node not in definition.nodes:

@@ -65,7 +65,7 @@ async def invoke(
         finally:
             if log is not None and log.broken and go_on:
                 # Its end could not be stored; the owner's heart tries again.
-                owner.left[key] = log
+                owner.leave(log)
             elif log is not None and log.head is not None and call.checkpoint is None:
                 _keep_hot(keeper, run)
 
@@ -134,22 +134,29 @@ class RunTask:
         self._stream = Stream(modes)
         self._loop = asyncio.get_running_loop()
         self._ended: Future[None] = Future()
+        self._left = False
         name = f"durable_graph run {call.run}"
         self._task = self._loop.create_task(self._run(definition, call), name=name)
+        # Not a `finally` of the task: one that is cancelled before its first step has none.
+        self._task.add_done_callback(self._after)
 
     async def _run(self, definition: GraphDefinition, call: Call) -> Result:
         keeper, key = self._keeper, self._key
-        try:
-            if keeper is not None and key is not None and (before := keeper.ending.get(key)):
-                # A watcher has just left this thread's run; that run is still putting itself in
-                # order, and this call is meant to come after it.
-                await asyncio.shield(asyncio.wrap_future(before))
-            return await invoke(definition, keeper, call, self._stream)
-        finally:
-            self._stream.close()
-            if keeper is not None and key is not None and keeper.ending.get(key) is self._ended:
-                del keeper.ending[key]
-            self._ended.set_result(None)
+        if keeper is not None and key is not None and (before := keeper.ending.get(key)):
+            # A watcher has just left this thread's run; that run is still putting itself in
+            # order, and this call is meant to come after it.
+            await asyncio.shield(asyncio.wrap_future(before))
+        return await invoke(definition, keeper, call, self._stream)
+
+    def _after(self, task: asyncio.Task[Result]) -> None:
+        keeper, key = self._keeper, self._key
+        self._stream.close()
+        if keeper is not None and key is not None and keeper.ending.get(key) is self._ended:
+            del keeper.ending[key]
+        self._ended.set_result(None)
+        if self._left and not task.cancelled():
+            # Nobody is there to be told; that it failed stands in the thread's status.
+            task.exception()
 
     async def next(self) -> Event | None:
         """The next event; ``None`` once the run has ended.
@@ -178,6 +185,7 @@ class RunTask:
         """Have the run end, without waiting for it. From any thread."""
         if self._task.done() or self._loop.is_closed():
             return
+        self._left = True
         self._is_ending()
         with contextlib.suppress(RuntimeError):  # the loop was closed in the meantime
             self._loop.call_soon_threadsafe(self._end)

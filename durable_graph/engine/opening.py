@@ -104,6 +104,9 @@ async def open_run(
         except BaseException as error:
             # The claim may have been written; then nobody else would ever end this run.
             await opening.run.stop(None if isinstance(error, asyncio.CancelledError) else error)
+            log = opening.run.live.log
+            if log is not None and log.broken:
+                owner.leave(log)
             raise
         return opening.run, True
     raise ThreadBusyError(f"Others keep changing thread {key.thread!r}; call again later.")
@@ -275,7 +278,7 @@ class _Opening:
             FencedError: somebody else was faster.
         """
         live, log = self._live, self._log
-        onto = (live.scope.path, live.scope.weight) if self._branch else None
+        onto = self.run.onto = (live.scope.path, live.scope.weight) if self._branch else None
         if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
             live.definition.check_due((due.node for due in live.scope.due), self._key.thread)
         match action:
@@ -292,8 +295,10 @@ class _Opening:
                 self._take_messages(None)
                 self._answer(Command(resume=self._call.input))
             case Action.BRANCH_ON:
+                log.input = None  # the branch was never given what the head was given
                 self._fork(onto)
             case Action.BRANCH_ANSWER:
+                log.input = None
                 self._answer_on_fork(onto)
         if not live.scope.due:
             log.status = "finished"
@@ -334,7 +339,10 @@ class _Opening:
                 DueTask(due.node, due.arg, carried=index) for index, due in enumerate(scope.due)
             ]
             info = live.next_info("update", scope.nodes)
-            due = [*waiting, *_due_of(outcome)]
+            # A node that is due already is not made due twice: it would write twice.
+            once = {due.node for due in scope.due if due.arg is None}
+            more = [due for due in _due_of(outcome) if due.arg is not None or due.node not in once]
+            due = [*waiting, *more]
             live.add_result(START, outcome, info, due, by=self._call.by)
         self._record_answers(encoded)
 
@@ -380,8 +388,15 @@ class _Opening:
         """Leave the answer for the owner.
 
         Raises:
+            ThreadBusyError: more is to be written than an answer, which only the owner can.
             InvalidUpdateError: it cannot be stored.
         """
+        command = self._call.input
+        if command.update is not None or command.goto:
+            raise ThreadBusyError(
+                f"Thread {self._key.thread!r} is being run, and an update or a goto beside an "
+                f"answer needs it at rest. Give the answer alone, or wait for that run to end."
+            )
         scope, codec = self._live.scope, self._live.definition.codec
         open_ids = [name for name, _ in scope.all_open_asks()]
         answers = match_answers(self._call.input.resume, open_ids, scope.answers, self._key.thread)

@@ -59,7 +59,7 @@ class Owner:
         id: random, and what the threads name.
         process: what others see of it.
         runs: its threads that are being run, and by which run.
-        left: logs of runs that ended without being able to say so.
+        left: by run, the logs of those that ended without being able to say so.
         writer: writes for all its runs.
     """
 
@@ -67,7 +67,7 @@ class Owner:
         self.id = chance.id()
         self.process = Process(self.id, this_process(), lease.length)
         self.runs: dict[ThreadKey, str] = {}
-        self.left: dict[ThreadKey, RunLog] = {}
+        self.left: dict[str, RunLog] = {}
         self.loop = asyncio.get_running_loop()
         self.writer = Writer(
             backend,
@@ -100,6 +100,10 @@ class Owner:
             except RuntimeError:  # closed in the meantime
                 return False
         return now - self._last_pulse < self._lease.patience
+
+    def leave(self, log: RunLog) -> None:
+        """Have the heart let go of a thread whose run could not store its own end."""
+        self.left[log.run] = log
 
     def _pulse(self) -> None:
         self._asked = False
@@ -188,9 +192,9 @@ class Heart:
                 continue
 
     async def _release(self, owner: Owner) -> None:
-        for key, log in list(owner.left.items()):
-            await log.release(self._backend)
-            owner.left.pop(key, None)
+        for run, log in list(owner.left.items()):
+            if await log.release(self._backend, self._lease.length):
+                owner.left.pop(run, None)
 
 
 async def owner_is_alive(backend: Backend, head: Head) -> bool:

@@ -17,6 +17,9 @@ from durable_graph.ports.backend import Message, Position, Reading
 
 __all__ = ["View", "fetch_blobs", "fold_records", "load"]
 
+# How often a thread that changes while it is read is looked at again.
+_LOOKS = 8
+
 
 @dataclass(slots=True)
 class View:
@@ -30,6 +33,7 @@ class View:
         freezer: with the large values of the state; of a state that was at hand, the one that
             it was used with.
         reducers: likewise.
+        complete: whether the large values were all there.
     """
 
     head: Head
@@ -38,6 +42,7 @@ class View:
     freezer: Freezer
     reducers: Reducers
     after: Scope | None = None
+    complete: bool = True
 
     @property
     def at_head(self) -> bool:
@@ -60,18 +65,26 @@ async def load(
     backend = keeper.backend
     known = keeper.hot.position(key, definition) if checkpoint is None else None
     reading = await backend.read(key, checkpoint, unless=known)
-    if reading is None:
-        keeper.hot.take(key)
-        return None
-    if known is not None and known == Position.of(reading.head):
+    if reading is not None and known is not None and known == Position.of(reading.head):
         hot = keeper.hot.take(key)
         if hot is not None and Position.of(hot.head) == known:
             hot.freezer.begin(hot.scope.blobs() if hot.freezer.blobs else set())
             return View(reading.head, hot.scope, reading.messages, hot.freezer, hot.reducers)
         reading = await backend.read(key)  # another call of this process took it meanwhile
+    view = None
+    for _ in range(_LOOKS):
         if reading is None:
+            keeper.hot.take(key)
             return None
-    return await _folded(keeper, definition, key, checkpoint, reading)
+        view = await _folded(keeper, definition, key, checkpoint, reading)
+        if view.complete:
+            break
+        # Large values are read after the records that name them. The thread may have been
+        # removed or pruned in between; only if it was not is it damaged.
+        before, reading = reading, await backend.read(key, checkpoint)
+        if reading == before:
+            break
+    return view
 
 
 async def _folded(
@@ -97,8 +110,9 @@ async def _folded(
     freezer = Freezer(definition, definition.codec, head.secret, keeper.chance.id)
     live = (after or scope).blobs()
     freezer.blobs.update(await fetch_blobs(keeper, key, live, head.secret))
+    complete = live <= freezer.blobs.keys()
     freezer.begin(live)
-    return View(head, scope, reading.messages, freezer, Reducers(freezer), after)
+    return View(head, scope, reading.messages, freezer, Reducers(freezer), after, complete)
 
 
 async def fetch_blobs(

@@ -25,7 +25,7 @@ from durable_graph.engine.execute import (
     node_input,
 )
 from durable_graph.engine.inbox import take_answers
-from durable_graph.engine.live import LiveThread
+from durable_graph.engine.live import LiveThread, Onto
 from durable_graph.engine.runlog import RunLog
 from durable_graph.engine.stream import Stream
 from durable_graph.engine.teller import Teller
@@ -90,6 +90,9 @@ class Run:
         self._pause_at = live.clock.monotonic() + _SLICE
         exit_only = live.log is not None and live.log.durability == "exit"
         self._before = dict(live.scope.values) if exit_only else {}
+        self._parent = live.scope.checkpoint or None
+        self.onto: Onto | None = None
+        """Path and weight of the checkpoint that the run branched off, if it did."""
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -197,6 +200,7 @@ class Run:
             await self._pause_at_times(count)
         unfinished = len(todo)
         failures: list[Failure] = []
+        broken: list[Exception] = []
         queue = iter(todo)
 
         def last() -> bool:
@@ -208,7 +212,14 @@ class Run:
             for index in queue:
                 if not at_once:
                     self.teller.started(index)
-                failure = await self._attempts(index, last)
+                try:
+                    failure = await self._attempts(index, last)
+                except Exception as error:
+                    # Not the node's: the log's. Out of a task group it would come in an
+                    # ExceptionGroup, once for every sibling, and callers would have to know.
+                    broken.append(error)
+                    scope.cancel()
+                    return
                 if failure is not None:
                     failures.append(failure)
                     scope.cancel()
@@ -218,6 +229,8 @@ class Run:
             for count in range(1, workers + 1):
                 group.start_soon(work, group.cancel_scope)
                 await self._pause_at_times(count)
+        if broken:
+            raise broken[0]
         return failures[0] if failures else None
 
     async def _attempts(self, index: int, last: Callable[[], bool]) -> Failure | None:
@@ -371,7 +384,13 @@ class Run:
         if log.head is not None and log.head.checkpoint == scope.checkpoint:
             log.add(TaskResults(results), blobs=blobs, last=True)
         else:
-            log.add(self._last_commit(results), commit=self._last_info(log), blobs=blobs, last=True)
+            log.add(
+                self._last_commit(results),
+                commit=self._last_info(),
+                onto=self.onto,
+                blobs=blobs,
+                last=True,
+            )
         if scope.answers:
             log.add(Answers(dict(scope.answers)), last=True)
 
@@ -386,11 +405,11 @@ class Run:
             known=results,
         )
 
-    def _last_info(self, log: RunLog) -> CommitInfo:
+    def _last_info(self) -> CommitInfo:
         scope = self.live.scope
         return CommitInfo(
             id=scope.checkpoint,
-            parent=log.head.checkpoint if log.head is not None else None,
+            parent=self._parent,
             branch=scope.branch,
             step=scope.step,
             source=scope.source,

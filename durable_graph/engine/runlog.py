@@ -23,6 +23,9 @@ __all__ = ["Receipt", "RunLog"]
 # How many flushes' worth of records a run in "async" durability may be ahead of its storage.
 _AHEAD = 32
 
+# For how many leases a claim without an answer is watched: longer than any network holds it back.
+_LATEST = 12
+
 
 @dataclass(slots=True)
 class Receipt:
@@ -94,6 +97,7 @@ class RunLog:
         self._flight: _Pending | None = None
         self._unwritten = 0
         self._error: BaseException | None = None
+        self._failed_at = 0.0
 
     @property
     def broken(self) -> bool:
@@ -224,24 +228,34 @@ class RunLog:
     def failed(self, error: BaseException) -> None:
         """What was sealed could not be written; nor can anything after it."""
         self._error = error
+        self._failed_at = self._clock.monotonic()
         self._land()
         waiting, self._pending = self._pending, _Pending()
         waiting.land()
 
-    async def release(self, backend: Backend) -> None:
+    async def release(self, backend: Backend, lease: float) -> bool:
         """Let go of the thread after the run could not store its own end.
+
+        Returns:
+            Whether that is settled. A claim of which nobody knows what became of it may still be
+            on its way, so it is watched for some leases' time.
 
         Raises:
             StorageError: it could not be stored this time either.
         """
         reading = await backend.read(self.key)
         if reading is None or reading.head.run != self.run or reading.head.owner != self._owner:
-            return  # the end was stored after all, or somebody else has the thread
+            # The end was stored after all, or somebody else has the thread; or the claim is not
+            # there yet, and can still come as long as the thread stands where it expects it.
+            now = None if reading is None else Position.of(reading.head)
+            waits = not self.claimed and now == self.position
+            return not waits or self._clock.monotonic() > self._failed_at + _LATEST * lease
         self._flight, self._pending = None, _Pending()
         self.head = reading.head
         self.status, self.reason = "stopped", "storage"
         self.add(Mark("stopped", "storage"), last=True)
-        await backend.append([self.seal()])
+        (outcome,) = await backend.append([self.seal()])
+        return outcome is Outcome.APPLIED
 
     async def _until_written(self) -> None:
         """Wait until what has been appended so far is written, cancelled or not.

@@ -181,7 +181,18 @@ class _Page:
             )
             return _recorded(self._definition, self._key.thread, scope, after, freezer)
         except IntegrityError as error:
+            if await self._removed(header):
+                return None
             return self._damaged(record, error)
+
+    async def _removed(self, header: Header) -> bool:
+        """Whether what looks damaged was deleted or pruned while it was being read."""
+        backend = self._saver.backend
+        reading = await backend.read(self._key)
+        if reading is None or reading.head.secret != self._head.secret:
+            return True
+        path = extend(header.commit.path if header.commit is not None else (), header.seq)
+        return any(record.body is None for record in await backend.scan(self._key, path))
 
     def _fold(self, header: Header) -> Scope | None:
         """State at a checkpoint; ``None`` if what it needs was pruned."""

@@ -116,9 +116,8 @@ class Writer:
     async def _flush(self, logs: Sequence[RunLog]) -> None:
         sealed = [(log, log.seal()) for log in logs]
         batch = [append for _, append in sealed]
-        beat = self._due_beat()
         try:
-            outcomes = await self._backend.append(batch, beat)
+            outcomes = await self._append(batch)
         except StorageError as error:
             if len(batch) == 1:
                 await self._alone(*sealed[0], error)
@@ -133,8 +132,6 @@ class Writer:
             if not isinstance(error, Exception):
                 raise
             return
-        if beat is not None:
-            self.last_beat = self._clock.monotonic()
         for (log, append), outcome in zip(sealed, outcomes, strict=True):
             log.settled(append, outcome)
 
@@ -163,7 +160,7 @@ class Writer:
                 await self._clock.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
             try:
-                (outcome,) = await self._backend.append([append])
+                (outcome,) = await self._append([append])
             except StorageError as again:
                 # Once it is unknown whether the first try took effect, an error that says
                 # "nothing was written" speaks only of the last one.
@@ -174,8 +171,12 @@ class Writer:
             else:
                 return outcome
 
-    def _due_beat(self) -> Process | None:
-        if self._process is None:
-            return None
-        due = self._clock.monotonic() - self.last_beat >= self._interval
-        return self._process if due else None
+    async def _append(self, batch: Sequence[Append]) -> Sequence[Outcome]:
+        # Every try carries the sign of life that is due, not only the first: who claims a thread
+        # by a write that had to be asked for again would be taken for dead otherwise.
+        beat = self._process
+        if beat is None or self._clock.monotonic() - self.last_beat < self._interval:
+            return await self._backend.append(batch)
+        outcomes = await self._backend.append(batch, beat)
+        self.last_beat = self._clock.monotonic()
+        return outcomes

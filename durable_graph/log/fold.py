@@ -301,7 +301,8 @@ class Scope:
                 for written in update.values():
                     yield from _bytes_of(written)
             yield from (arg for _, arg in outcome.sends)
-            yield from (value for _, value in outcome.asks)
+        for asks in self.asked.values():  # answered ones are shown as well
+            yield from (value for _, value in asks)
         yield from self.answers.values()
 
 

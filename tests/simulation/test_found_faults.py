@@ -26,7 +26,6 @@ from tests.simulation.scripts import THREAD, State, asks, at, graph, play, says
 QUIET = Faults(slow=0, busy=0, broken=0, lost=0, late=0, again=0)
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="the routes of END are looked up")
 def test_an_edit_as_the_end_makes_nothing_due() -> None:
     """`aupdate_state(as_node=END)` writes the update and makes nothing due."""
 
@@ -38,9 +37,6 @@ def test_an_edit_as_the_end_makes_nothing_due() -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a write that fails inside the task group arrives as a group"
-)
 def test_storage_that_fails_beside_other_tasks_is_told_as_it_is() -> None:
     """A failed write is raised as the storage's error, also while other tasks are running."""
 
@@ -59,7 +55,6 @@ def test_storage_that_fails_beside_other_tasks_is_told_as_it_is() -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="nobody takes the error of a run that its watcher has left")
 def test_a_run_that_was_left_and_fails_makes_no_noise() -> None:
     """What a run fails with after its watcher left it is no exception that was never retrieved."""
 
@@ -77,7 +72,6 @@ def test_a_run_that_was_left_and_fails_makes_no_noise() -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="stop() takes a claim on its way for one never made")
 def test_an_async_run_that_fails_at_once_lets_go_of_its_thread() -> None:
     """A run that fails while its claim is being written still records that it failed."""
 
@@ -94,7 +88,6 @@ def test_an_async_run_that_fails_at_once_lets_go_of_its_thread() -> None:
     play(scenario, faults=QUIET)
 
 
-@pytest.mark.xfail(strict=True, reason="the node is due twice, and its results exclude each other")
 def test_an_answer_that_goes_to_the_asking_node_leaves_a_thread_that_works() -> None:
     """`Command(resume=, goto=)` to a node that waits for the answer does not wedge the thread."""
 
@@ -109,7 +102,6 @@ def test_an_answer_that_goes_to_the_asking_node_leaves_a_thread_that_works() -> 
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="a branch keeps the digest of the head's input")
 def test_the_input_of_another_branch_is_another_input() -> None:
     """After a branch was made, an input that only the other branch took is a new one there."""
 
@@ -125,9 +117,8 @@ def test_the_input_of_another_branch_is_another_input() -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="only the answers of the command are posted to the owner")
 def test_an_update_beside_a_posted_answer_is_not_lost() -> None:
-    """`Command(resume=, update=)` on a running thread is taken as a whole, or refused."""
+    """`Command(resume=, update=)` on a running thread is refused as a whole."""
 
     async def scenario(simulation: Simulation) -> None:
         one, two = simulation.worker(), simulation.worker()
@@ -136,14 +127,15 @@ def test_an_update_beside_a_posted_answer_is_not_lost() -> None:
         await asyncio.sleep(1.0)
         command: Command[str] = Command(resume="this", update={"log": ["update"]})
         other = graph(two.saver, *nodes, beside=True)
-        result = await two.run(other.ainvoke(command, THREAD))
+        with pytest.raises(ThreadBusyError, match="Give the answer alone"):
+            await two.run(other.ainvoke(command, THREAD))
         await asyncio.wait([running])
-        assert "update" in result["log"]
+        result = await two.run(other.ainvoke(command, THREAD))
+        assert result["log"] == ["update", "this", "slow"]
 
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="records and large values are read one after the other")
 def test_a_thread_that_is_deleted_while_it_is_read_is_not_called_damaged() -> None:
     """A read beside a deletion sees the thread or no thread, and no missing large value."""
 
@@ -162,7 +154,6 @@ def test_a_thread_that_is_deleted_while_it_is_read_is_not_called_damaged() -> No
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="there is no open question to take")
 def test_a_bare_answer_behind_a_posted_one_is_refused() -> None:
     """An answer that comes after a posted one has answered all is `AlreadyAnsweredError`."""
 
@@ -179,7 +170,6 @@ def test_a_bare_answer_behind_a_posted_one_is_refused() -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="a task cancelled before its first step never says it ended")
 def test_a_stream_that_is_closed_at_once_does_not_block_its_thread() -> None:
     """After a stream was closed before its run took a step, the thread can be run."""
 
@@ -196,7 +186,6 @@ def test_a_stream_that_is_closed_at_once_does_not_block_its_thread() -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="only a run that had begun is left to the heart to release")
 def test_a_claim_that_arrives_late_is_let_go_of() -> None:
     """A claim whose outcome stayed unknown and that takes effect later is released."""
 
@@ -219,7 +208,6 @@ def test_a_claim_that_arrives_late_is_let_go_of() -> None:
         play(scenario, seed=seed)
 
 
-@pytest.mark.xfail(strict=True, reason="the one commit is put behind the head")
 def test_a_branch_at_exit_durability_is_at_its_checkpoint() -> None:
     """With durability "exit", a branch has the state and the parent of the named checkpoint."""
 
@@ -238,7 +226,6 @@ def test_a_branch_at_exit_durability_is_at_its_checkpoint() -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="an edit makes due what follows it, and the start is not")
 def test_an_edit_before_the_start_keeps_the_input() -> None:
     """An input that was accepted and not taken in yet is in the state after an edit."""
 
@@ -262,9 +249,6 @@ def _routed(worker: Worker) -> CompiledGraph:
     return made.add_conditional_edges(START, lambda _: "first", ["first"]).compile(worker.saver)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a scope's large values leave out questions that were answered"
-)
 def test_a_checkpoint_with_a_large_question_is_not_called_damaged() -> None:
     """The history shows a checkpoint whose large question has been answered."""
 
@@ -281,7 +265,6 @@ def test_a_checkpoint_with_a_large_question_is_not_called_damaged() -> None:
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="only the first try of a write carries a sign of life")
 def test_an_owner_whose_first_write_is_tried_again_is_known_to_live() -> None:
     """Who has just claimed a thread is not taken for dead, however often the claim was sent."""
 

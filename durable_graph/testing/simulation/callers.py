@@ -12,7 +12,6 @@ from durable_graph.errors import (
     CheckpointNotFoundError,
     FencedError,
     GraphRecursionError,
-    IntegrityError,
     InvalidUpdateError,
     RunError,
     StorageError,
@@ -21,7 +20,6 @@ from durable_graph.errors import (
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.testing.simulation.calls import CallRecord, Kind
 from durable_graph.testing.simulation.graphs import SimulatedNodeError
-from durable_graph.testing.simulation.known import KNOWN
 from durable_graph.testing.simulation.simulate import Worker
 from durable_graph.testing.simulation.world import Thread, World
 from durable_graph.types import RunnableConfig
@@ -103,15 +101,9 @@ class Callers:
         """What an error means to a caller."""
         # In calm weather only what was begun in the storm may still fail.
         calm = call.begun > self._world.calm_since
-        if isinstance(error, ExceptionGroup) and "error groups" in KNOWN:
-            call.error = error = error.exceptions[0]
         if call.kind in ("input", "go on", "answer") and not isinstance(error, RunError):
             self._threads[call.thread].mood = "stopped"
         match error:
-            case IntegrityError() if "read beside removal" in KNOWN and self._removed(call):
-                call.ended = "unknown"
-            case IndexError() if "answer behind a message" in KNOWN:
-                call.ended = "refused"
             case RunError() | CheckpointNotFoundError() | ThreadNotFoundError():
                 call.ended = "refused"
             case InvalidUpdateError() if call.kind == "edit" and call.node is None:
@@ -125,9 +117,6 @@ class Callers:
             case _:
                 call.ended = "unknown"
                 self._world.simulation.fail(f"{call} ended with {error!r}.")
-
-    def _removed(self, call: CallRecord) -> bool:
-        return self._world.witness.removals.get(call.thread, 0) > call.removals
 
     def config(self, call: CallRecord) -> RunnableConfig:
         """The config of a call."""
@@ -185,7 +174,7 @@ class Callers:
         call.answers = dict(resume) if isinstance(resume, dict) else {"": resume}
         if numbers.random() < 0.08:
             call.update = {"log": [f"up:{call.id}"], "total": 1}
-            call.goto = () if "goto twice" in KNOWN else tuple(self._some(self._plain))
+            call.goto = tuple(self._some(self._plain))
             command: Command[Any] = Command(
                 resume=resume, update=dict(call.update), goto=list(call.goto)
             )
@@ -196,8 +185,7 @@ class Callers:
     async def _run(self, call: CallRecord, thread: Thread, graph: CompiledGraph, given: Any) -> Any:
         numbers = self._numbers
         call.durability = numbers.choice(("sync", "sync", "sync", "async", "exit"))
-        branch = call.checkpoint is not None and "branch at exit" in KNOWN
-        if call.kind == "command" or (call.answers and call.update) or branch:
+        if call.kind == "command" or (call.answers and call.update):
             call.durability = "sync"
         config = self.config(call)
         options: dict[str, Any] = {"durability": call.durability}
@@ -242,7 +230,7 @@ class Callers:
             if left == 0:
                 call.ended = "left"
                 break
-        if call.ended == "left" and (numbers.random() < 0.5 or "left unheard" in KNOWN):
+        if call.ended == "left" and numbers.random() < 0.5:
             await stream.aclose()
         if value is None:
             call.ended = "left"
@@ -251,7 +239,7 @@ class Callers:
     # -- other calls ---------------------------------------------------------------------------
 
     async def _edit(self, call: CallRecord, thread: Thread, graph: CompiledGraph) -> Any:
-        nodes = [*self._world.graph.nodes, START, *([] if "edit as end" in KNOWN else [END])]
+        nodes = [*self._world.graph.nodes, START, END]
         if self._numbers.random() < 0.8:
             call.node = self._numbers.choice(nodes)
         call.update = {"log": [f"ed:{call.id}"], "total": 1}

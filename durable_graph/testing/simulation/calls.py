@@ -37,7 +37,6 @@ class CallRecord:
         keep: how many checkpoints a prune keeps.
         generation: how often the thread had been deleted when it began.
         position: sequence number of the thread's last commit when it began.
-        removals: how often something had been removed from the thread when it began.
         ended: how it ended; ``None`` while it is under way.
         error: with which error.
         value: with which result.
@@ -57,7 +56,6 @@ class CallRecord:
     keep: int = 1
     generation: int = 0
     position: int = 0
-    removals: int = 0
     ended: Ended | None = None
     error: BaseException | None = None
     value: Any = None

@@ -13,7 +13,6 @@ from durable_graph.log.records import Answers, Body, Commit, Outcome, TaskResult
 from durable_graph.log.seal import Header, open_record
 from durable_graph.ports.backend import Append, Head
 from durable_graph.testing.simulation.calls import CallRecord
-from durable_graph.testing.simulation.known import KNOWN
 from durable_graph.testing.simulation.model import EMPTY, MismatchError, Model, Reader, State
 from durable_graph.types import START
 
@@ -179,7 +178,7 @@ class Chronicle:
         info = header.commit
         if info is None:
             raise MismatchError("A commit without its header.")
-        self._branch_off(info.parent, info.branch, call)
+        branched = self._branch_off(info.parent, info.branch, call)
         before = self._scope.copy()
         self._note_done(body.outcomes)
         self._scope.apply(header, body)
@@ -195,9 +194,14 @@ class Chronicle:
         finished = [n for n, outcome in sorted(before.outcomes.items()) if outcome.done]
         steps = info.step - before.step
         if call.durability == "exit":
-            expected = self._explain_exit(call, steps, state, finished, log[known:], actual)
+            expected = self._explain_exit(
+                call, steps, state, finished, log[known:], actual, branched=branched
+            )
         else:
-            expected = self._explain(call, info.source, steps, state, finished, log[known:], after)
+            asking = [n for n in range(len(before.due)) if before.open_asks(n) and not branched]
+            expected = self._explain(
+                call, info.source, steps, state, finished, log[known:], after, asking
+            )
         _compare(expected, actual)
         if info.source == "input":
             self.inputs[call.id] = self.inputs.get(call.id, 0) + 1
@@ -208,8 +212,9 @@ class Chronicle:
         self._scopes[info.id] = self._scope.copy()
         self.paths[info.id] = {n for a, b in self._scope.path for n in range(a, b + 1)}
 
-    def _branch_off(self, parent: str | None, branch: str, call: CallRecord) -> None:
+    def _branch_off(self, parent: str | None, branch: str, call: CallRecord) -> bool:
         """Go to the position that a commit follows: the last one, unless it begins a branch."""
+        branched = False
         if self.head is None and not self.commits:
             if parent is not None:
                 raise MismatchError("The first checkpoint has a parent.")
@@ -219,10 +224,10 @@ class Chronicle:
         else:
             if branch in self._branches or call.checkpoint is None or parent != call.checkpoint:
                 raise MismatchError(f"A branch at {parent} that {call} did not ask for.")
-            path = self._scope.path
             self._scope = self._scopes[parent].copy()
-            del path
+            branched = True
         self._branches.add(branch)
+        return branched
 
     def _explain(
         self,
@@ -233,6 +238,7 @@ class Chronicle:
         finished: Sequence[int],
         tokens: Sequence[str],
         after: Header | None,
+        asking: Sequence[int],
     ) -> State:
         if steps != 1:
             raise MismatchError(f"A commit {steps} steps after its parent.")
@@ -248,22 +254,26 @@ class Chronicle:
             case "fork":
                 state = State(state.values, state.due, state.joins, state.input, {})
             case _:
-                return self._written(call, source, state, finished)
+                return self._written(call, source, state, finished, asking)
         reader.end()
         return state
 
     def _written(
-        self, call: CallRecord, source: str, state: State, finished: Sequence[int]
+        self,
+        call: CallRecord,
+        source: str,
+        state: State,
+        finished: Sequence[int],
+        asking: Sequence[int],
     ) -> State:
         update, model = call.update, self._model
         if update is None:
             raise MismatchError(f"{call} writes nothing, but {source} was stored.")
         goto = [(name, None) for name in sorted(call.goto)]
         if source == "update" and call.kind == "edit":
-            waits = call.checkpoint is None and state.due[:1] == ((START, None),)
-            if waits and "edit before the start" not in KNOWN:
+            if call.checkpoint is None and state.due[:1] == ((START, None),):
                 raise MismatchError(f"The input {state.input} was dropped.")
-            return model.write_as(state, update, call.node or self._last_node())
+            return model.write_as(state, update, call.node or self._last_node(), asking)
         if source == "update":
             return model.write_beside(state, update, finished, goto)
         if call.kind == "command":
@@ -282,6 +292,8 @@ class Chronicle:
         finished: Sequence[int],
         tokens: Sequence[str],
         actual: State,
+        *,
+        branched: bool,
     ) -> State:
         """Several supersteps in one commit: whichever way the call may have begun."""
         model, update = self._model, call.update or EMPTY
@@ -296,11 +308,11 @@ class Chronicle:
             kept = model.promote(state, finished, reader, keep=False)
             return model.accept(kept, update), 2
 
-        def branched(reader: Reader) -> tuple[State, int]:
+        def branched_off(reader: Reader) -> tuple[State, int]:
             return state, 1
 
-        ways = [branched] if call.checkpoint is not None else [went_on]
-        if call.kind == "input" and call.checkpoint is not None:
+        ways = [branched_off] if branched else [went_on]
+        if call.kind == "input" and branched:
             ways = [began]
         elif call.kind == "input":
             ways = [went_on, began, began_anew]

@@ -12,13 +12,12 @@ from durable_graph import saver
 from durable_graph.decisions import freeze
 from durable_graph.engine import run, runlog, snapshots
 from durable_graph.log import seal
-from durable_graph.testing.simulation.known import KNOWN
 
 __all__ = ["turned"]
 
 _KNOBS: Final[tuple[tuple[Any, str, tuple[float, ...]], ...]] = (
     # Values stored by content.
-    (freeze, "LARGE", (64, 32) if "large questions" in KNOWN else (64, 16)),
+    (freeze, "LARGE", (64, 16)),
     (freeze, "_MUCH", (256,)),  # forgetting those that are not needed any more
     (seal, "_SMALL_STATE", (512, 0)),  # snapshots
     (runlog, "_AHEAD", (1, 3)),  # waiting for storage in "async" durability

@@ -126,16 +126,28 @@ class Model:
         """Somebody writes to the state while tasks wait, which go on waiting."""
         kept = {number: state.kept.get(number, state.values) for number in finished}
         after = _combine(state.values, [update])
+        more = [task for task in more if task[1] is not None or task not in state.due]
         return State(after, (*state.due, *more), state.joins, state.input, kept)
 
-    def write_as(self, state: State, update: Values | None, node: str) -> State:
-        """Somebody writes to the state as if a node had."""
+    def write_as(
+        self, state: State, update: Values | None, node: str, asking: Sequence[int]
+    ) -> State:
+        """Somebody writes to the state as if a node had; what others ask stays asked.
+
+        Args:
+            state: the state before.
+            update: what is written.
+            node: as which node.
+            asking: the due tasks with open questions.
+        """
         if node == END:
             return self.write(state, update, ())
         after = _combine(state.values, [update])
         nodes, packets = _go((self._graph.node(node).route,), after)
         due, joins = self._follow(state.joins, [(node, nodes, packets)])
-        return State(after, due, joins)
+        waiting = [state.due[n] for n in asking if state.due[n][0] != node]
+        left = [task for task in waiting if task[1] is not None or task not in due]
+        return State(after, (*due, *left), joins)
 
     def finish(self, state: State, reader: Reader) -> State:
         """All due tasks have finished: the superstep closes."""

@@ -12,14 +12,12 @@ from durable_graph import Command
 from durable_graph.errors import (
     AlreadyAnsweredError,
     IntegrityError,
-    OutcomeUnknownError,
     ThreadBusyError,
 )
 from durable_graph.ports.backend import HeadQuery
 from durable_graph.testing.simulation.callers import Callers
 from durable_graph.testing.simulation.calls import CallRecord
 from durable_graph.testing.simulation.knobs import turned
-from durable_graph.testing.simulation.known import KNOWN
 from durable_graph.testing.simulation.model import EMPTY
 from durable_graph.testing.simulation.network import at_once
 from durable_graph.testing.simulation.simulate import Simulation, Worker, simulate
@@ -125,12 +123,6 @@ async def _calm(world: World) -> None:
     owners = {o.id: w for w in world.alive() for o in w.saver._all_owners()}
     page = at_once(simulation.storage.store.heads(HeadQuery(limit=1000)))
     for head in page.heads:
-        call = world.witness.calls[head.run or ""]
-        known = call.durability == "async" and "unclaimed" in KNOWN
-        known |= isinstance(call.error, OutcomeUnknownError) and "late claim" in KNOWN
-        if head.status == "running" and known:
-            world.threads = [t for t in world.threads if t.name != head.key.thread]
-            continue
         if head.status == "running" and head.owner in owners:
             simulation.fail(f"Thread {head.key.thread} was not let go of by {head.run}.")
 

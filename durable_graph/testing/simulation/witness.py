@@ -16,14 +16,12 @@ from durable_graph.definition.graph import GraphDefinition
 from durable_graph.errors import (
     AlreadyAnsweredError,
     DurableGraphError,
-    IntegrityError,
     UnknownInterruptError,
 )
 from durable_graph.log.records import Head, ThreadKey
 from durable_graph.ports.backend import Append, Outcome, Position, Process, Removal
 from durable_graph.testing.simulation.calls import CallRecord
 from durable_graph.testing.simulation.chronicle import Chronicle
-from durable_graph.testing.simulation.known import KNOWN
 from durable_graph.testing.simulation.model import EMPTY, MismatchError, Model
 from durable_graph.testing.simulation.simulate import Simulation
 
@@ -44,7 +42,6 @@ class Witness:
     Attributes:
         calls: all calls by id.
         threads: the chronicles of each thread, one for each time it was made anew.
-        removals: how often something was removed from a thread.
     """
 
     def __init__(self, simulation: Simulation, definition: GraphDefinition, model: Model) -> None:
@@ -53,7 +50,6 @@ class Witness:
         self._simulation = simulation
         self._definition = definition
         self._model = model
-        self.removals: dict[str, int] = {}
         self._exists: set[str] = set()
         self._beats: dict[str, list[float]] = {}
         self._tasks: dict[str, str] = {}
@@ -101,7 +97,6 @@ class Witness:
         chronicle = self.chronicle(thread.thread)
         if not done or chronicle is None:
             return
-        self.removals[thread.thread] = self.removals.get(thread.thread, 0) + 1
         if what.everything:
             self._exists.discard(thread.thread)
             return
@@ -123,8 +118,6 @@ class Witness:
             return
         now = self._simulation.loop.time()
         beats = [*self._beats.get(before.owner or "", ()), now]
-        if "unannounced owner" in KNOWN and beats[0] > call.begun:
-            return
         recent = [b - a for a, b in pairwise(beats) if b > now - _MEMORY]
         silent = max(recent, default=_MEMORY) > self._simulation.lease.length
         self._check(silent, f"{append.head.run} took {before.key.thread} from {call}, who lives.")
@@ -151,7 +144,6 @@ class Witness:
     def begin(self, call: CallRecord) -> None:
         """A call is about to be made."""
         self.calls[call.id] = call
-        call.removals = self.removals.get(call.thread, 0)
         call.generation = len(self.threads.get(call.thread, ()))
         chronicle = self.chronicle(call.thread)
         if chronicle is not None:
@@ -208,10 +200,9 @@ class Witness:
         if call.durability == "exit":
             given = {text for text in given if not any(text in token for token in log)}
         self._check(given <= answered, f"{call} returned, but {given - answered} is not stored.")
-        if call.update is not None and not (call.kind == "answer" and "posted update" in KNOWN):
+        if call.update is not None:
             (token,) = call.update["log"]
             taken = token in log or f"input {token}" in answered
-            taken |= "input of another branch" in KNOWN and token == _twice(self.calls, call)
             taken |= call.durability == "exit" and any(f"input {token}" in t for t in log)
             self._check(taken, f"{call} returned, but {token} is not in {log}.")
 
@@ -242,17 +233,9 @@ class Witness:
             if name in chronicle.states:
                 values: Mapping[str, Any] = {**EMPTY, **chronicle.states[name].values}
                 same = values == snapshot.values
-                if isinstance(snapshot.values, IntegrityError) and "read beside removal" in KNOWN:
-                    same = self.removals.get(call.thread, 0) > call.removals
                 self._check(same, f"{call} saw {snapshot.values} instead of {values} at {name}.")
                 return
         self._simulation.fail(f"{call} saw {name}, which was never stored.")
 
     def _check(self, holds: bool, problem: str) -> None:
         self._simulation.check(holds, problem)
-
-
-def _twice(calls: Mapping[str, CallRecord], call: CallRecord) -> str | None:
-    """The token of an input that another call has given as well."""
-    same = [other for other in calls.values() if other.update == call.update]
-    return call.update["log"][0] if call.update is not None and len(same) > 1 else None

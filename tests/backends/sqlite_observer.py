@@ -12,7 +12,7 @@ from durable_graph.saver import Saver
 from durable_graph_sqlite.backend import SqliteBackend
 from tests.backends.kit import counting, thread
 
-__all__ = ["THREADS", "Seen", "integrity", "make", "observe"]
+__all__ = ["THREADS", "Seen", "content", "integrity", "make", "observe"]
 
 THREADS = {"first": 20, "second": 4}
 """Their numbers of steps."""
@@ -80,6 +80,26 @@ def integrity(path: Path) -> bool:
         return bool(db.execute("PRAGMA integrity_check").fetchone() == ("ok",))
     except (sqlite3.Error, UnicodeDecodeError):
         return False
+    finally:
+        db.close()
+
+
+def content(path: Path) -> Any:
+    """All that SQLite can tell of a file that nobody has open, or ``None`` if anything is wrong.
+
+    A byte whose change leaves this as it was is no part of the data: pages have room to spare.
+    """
+    db = sqlite3.connect(f"file:{path}?immutable=1", uri=True)
+    try:
+        if db.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+            return None
+        tables = db.execute("SELECT * FROM sqlite_schema").fetchall()
+        names = [name for kind, name, *_ in tables if kind == "table"]
+        rows = [db.execute(f"SELECT rowid, * FROM {name}").fetchall() for name in names]
+        pragmas = ("application_id", "user_version", "encoding", "schema_version")
+        return tables, rows, [db.execute(f"PRAGMA {pragma}").fetchone() for pragma in pragmas]
+    except (sqlite3.Error, UnicodeDecodeError):
+        return None
     finally:
         db.close()
 

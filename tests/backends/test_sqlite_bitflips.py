@@ -1,7 +1,8 @@
 """Single bits that flip in a SQLite file: what is read is what was written, or a typed error.
 
 Every 50th byte, and under torture every byte, of a file with two threads has one bit flipped, on a
-copy; then everything that can be seen of the threads is looked at.
+copy; then everything that can be seen of the threads is looked at. Where SQLite itself answers
+every question as before, the byte is no part of the data, and nothing else can be seen either.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any, Final
 import pytest
 
 from tests.backends.kit import TORTURE
-from tests.backends.sqlite_observer import Seen, integrity, make, observe
+from tests.backends.sqlite_observer import Seen, content, integrity, make, observe
 
 pytestmark = pytest.mark.timeout(7200 if TORTURE else 60)
 
 _EVERY: Final = 1 if TORTURE else 50
+_HEADER: Final = 100  # of the file: what SQLite makes of it depends on how it is opened
 
 
 @dataclass(slots=True)
@@ -120,12 +122,16 @@ async def _flip_all(folder: Path) -> Flips:
     original, copy = folder / "original.db", folder / "copy.db"
     truth = await make(original)
     assert all(seen.wrong == 0 for seen in truth.values())
-    data = original.read_bytes()
+    data, whole = original.read_bytes(), content(original)
+    assert whole is not None
     found = []
     for number, place in enumerate(range(0, len(data), _EVERY)):
         damaged = bytearray(data)
         damaged[place] ^= 1 << number % 8
         copy.write_bytes(damaged)
+        if place >= _HEADER and content(copy) == whole:
+            found.append(Flip(_name(place), truth, None, sound=True))
+            continue
         seen, error = None, None
         try:
             seen = await observe(copy)
@@ -137,5 +143,9 @@ async def _flip_all(folder: Path) -> Flips:
         if seen != truth:
             copy.write_bytes(damaged)
             sound = integrity(copy)
-        found.append(Flip(f"page {place // 4096} byte {place % 4096}", seen, error, sound))
+        found.append(Flip(_name(place), seen, error, sound))
     return Flips(truth, found)
+
+
+def _name(place: int) -> str:
+    return f"page {place // 4096} byte {place % 4096}"

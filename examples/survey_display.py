@@ -124,11 +124,11 @@ def branches(
     tree = Tree("[bold]the thread")
     node = tree
     for snapshot in trunk:
-        node = tree.add(_line(snapshot, known))
+        node = tree.add(_line(snapshot, known, 34))
     for name, snapshots in grown:
         branch = node.add(Text(name, style="bold"))
         for snapshot in snapshots:
-            branch.add(_line(snapshot, known))
+            branch.add(_line(snapshot, known, 26))  # two levels further in
     return tree
 
 
@@ -146,10 +146,11 @@ def reports(console: Console, texts: Iterable[tuple[str, str]], most: int = 9) -
     )
 
 
-def _line(snapshot: StateSnapshot, known: Iterable[StateSnapshot]) -> Text:
+def _line(snapshot: StateSnapshot, known: Iterable[StateSnapshot], width: int) -> Text:
+    news = _news(snapshot, known)
     return Text.assemble(
         (_short(snapshot), "cyan"),
-        f"  {(snapshot.metadata or {})['source']:<6}  {_news(snapshot, known):<30}",
+        f"  {(snapshot.metadata or {})['source']:<6}  {news:<{width if snapshot.next else 0}}",
         (f"  then {_next(snapshot)}" if snapshot.next else "", "dim"),
     )
 

@@ -225,8 +225,8 @@ class PregelTask(NamedTuple):
     Attributes:
         id: stable over retries, crashes and machines.
         name: the node.
-        path: ``("__pregel_pull", node)`` for a node reached by an edge, ``("__pregel_push", n)``
-            for the n-th `Send`.
+        path: ``("__pregel_pull", node)`` for a node reached by an edge, ``("__pregel_push", n,
+            False)`` for the n-th `Send`.
         error: the error it ended with, as text.
         interrupts: its questions.
         state: the state of the subgraph it runs, if it runs one.

@@ -37,6 +37,7 @@ class GraphDefinition:
         state: the schema of the whole state.
         input: the keys that an input may hold.
         output: the keys that a call returns.
+        joins_to: names of the joins that lead to a node, by its name.
         channels: every key of the state, private ones included.
         initial: the encoded value of each key that has one before the first update.
         checks: checks of what is written to single keys.
@@ -52,6 +53,7 @@ class GraphDefinition:
     state: Schema
     input: Schema
     output: Schema
+    joins_to: Mapping[str, tuple[str, ...]]
     channels: Mapping[str, Channel]
     initial: Mapping[str, bytes]
     checks: Mapping[str, Check]
@@ -102,6 +104,7 @@ class GraphDefinition:
             state=state,
             input=input,
             output=output,
+            joins_to=_joins_to(nodes),
             channels=channels,
             initial=initial,
             checks={key: check for schema in schemas for key, check in checks_of(schema).items()},
@@ -148,6 +151,14 @@ def _channels(schemas: Iterable[Schema]) -> dict[str, Channel]:
                     f"{channel.reducer!r}; schemas that share a key must agree on its reducer."
                 )
     return channels
+
+
+def _joins_to(nodes: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
+    joins = {join.name: join.target for node in nodes.values() for join in node.joins}
+    return {
+        target: tuple(sorted(name for name in joins if joins[name] == target))
+        for target in joins.values()
+    }
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -25,6 +25,7 @@ __all__ = [
     "message_metadata",
     "metadata_of",
     "path_of",
+    "recorded_result",
     "result_of",
     "task_payload",
     "task_result_payload",
@@ -73,6 +74,14 @@ def result_of(
     return {key: {"$writes": v} if key in several else v for key, v in shown.items()}
 
 
+def recorded_result(
+    definition: GraphDefinition, base: Mapping[str, Encoded], outcome: Outcome, thaw: Thaw
+) -> Any:
+    """A task's updates as a checkpoint shows them; of a single-valued state, the value."""
+    shown = result_of(definition, base, outcome, thaw)
+    return shown.get(ROOT) if definition.state.single else shown
+
+
 def update_payload(
     definition: GraphDefinition,
     base: Mapping[str, Encoded],
@@ -102,23 +111,29 @@ def interrupts_of(asks: Iterable[tuple[str, bytes]], thaw: Thaw) -> tuple[Interr
     return tuple(Interrupt(thaw(value), name) for name, value in asks)
 
 
-def triggers_of(due: Due) -> tuple[str, ...]:
-    """What made a task due, in LangGraph's words."""
+def triggers_of(definition: GraphDefinition, due: Due) -> tuple[str, ...]:
+    """What may make a task due, in LangGraph's words."""
     if due.push is not None:
         return ("__pregel_push",)
-    return ("__start__",) if due.node == START else (f"branch:to:{due.node}",)
+    if due.node == START:
+        return ("__start__",)
+    joins = definition.joins_to.get(due.node, ())
+    return (f"branch:to:{due.node}", *(f"join:{name}" for name in joins))
 
 
 def path_of(due: Due) -> tuple[str | int, ...]:
     """A task's path, in LangGraph's words."""
     if due.push is not None:
-        return ("__pregel_push", due.push)
+        return ("__pregel_push", due.push, False)  # not called by another task
     return ("__pregel_pull", due.node)
 
 
-def task_payload(due: Due, value: Any, metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+def task_payload(
+    definition: GraphDefinition, due: Due, value: Any, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
     """``tasks``: a task begins."""
-    shown = {"id": due.id, "name": due.node, "input": value, "triggers": triggers_of(due)}
+    triggers = triggers_of(definition, due)
+    shown = {"id": due.id, "name": due.node, "input": value, "triggers": triggers}
     return shown | {"metadata": dict(metadata)} if metadata else shown
 
 
@@ -151,8 +166,9 @@ def checkpoint_payload(
             tasks.append(shown | {"error": outcome.error, "state": None})
             continue
         if outcome is not None and outcome.done and due.node != START:
-            shown["result"] = result_of(definition, scope.values, outcome, thaw)
-        asks = interrupts_of(scope.open_asks(index), thaw)
+            shown["result"] = recorded_result(definition, scope.values, outcome, thaw)
+        # As in the history: what a task has asked at this checkpoint, answered or not.
+        asks = interrupts_of(scope.asked.get(index, ()), thaw)
         tasks.append(shown | {"interrupts": tuple(map(_plain, asks)), "state": None})
     return {
         "config": checkpoint_config(thread, scope.checkpoint),
@@ -174,14 +190,16 @@ def debug_payload(kind: str, step: int, time: float, payload: Any) -> dict[str, 
     return {"step": step, "timestamp": timestamp(time), "type": kind, "payload": payload}
 
 
-def message_metadata(due: Due, node: str, step: int, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def message_metadata(
+    definition: GraphDefinition, due: Due, step: int, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
     """``messages``: where a message comes from."""
-    ns = f"{node}:{due.id}"
+    ns = f"{due.node}:{due.id}"
     return {
         **metadata,
         "langgraph_step": step,
-        "langgraph_node": node,
-        "langgraph_triggers": triggers_of(due),
+        "langgraph_node": due.node,
+        "langgraph_triggers": triggers_of(definition, due),
         "langgraph_path": path_of(due),
         "langgraph_checkpoint_ns": ns,
         "checkpoint_ns": ns,

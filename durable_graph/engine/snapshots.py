@@ -270,7 +270,7 @@ def _present(definition: GraphDefinition, thread: str, view: View) -> StateSnaps
         outcome = scope.outcomes.get(index)
         result = None
         if done and outcome is not None and outcome.done:
-            result = shapes.result_of(definition, scope.values, outcome, thaw)
+            result = shapes.recorded_result(definition, scope.values, outcome, thaw)
         error = outcome.error if outcome is not None else None
         asks = shapes.interrupts_of(scope.open_asks(index), thaw)
         path = shapes.path_of(due)
@@ -289,7 +289,7 @@ def _recorded(
         outcome = after.outcomes.get(index)
         result = None
         if outcome is not None and outcome.done:
-            result = shapes.result_of(definition, scope.values, outcome, freezer.thaw)
+            result = shapes.recorded_result(definition, scope.values, outcome, freezer.thaw)
         tasks.append(
             PregelTask(
                 due.id,

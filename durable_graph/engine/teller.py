@@ -80,10 +80,12 @@ class Teller:
         if "messages" in self._modes:  # what a node was given it does not say
             given = _messages_in(node_input(live, index))
             self._messages_told.update(filter(None, map(message_id, given)))
-        metadata = live.definition.nodes[due.node].metadata
+        metadata = self._metadata(due)
+        if tags := live.call.config.get("tags"):
+            metadata["tags"] = list(tags)
 
         def payload() -> Any:
-            return shapes.task_payload(due, node_input(live, index), metadata)
+            return shapes.task_payload(live.definition, due, node_input(live, index), metadata)
 
         self._task("task", live.scope.step + 1, payload, None)
 
@@ -147,12 +149,14 @@ class Teller:
     def unchanged(self) -> None:
         """The call found nothing to run: what it returns is all there is to see."""
         asked = self._live.interrupts() if self._modes else ()
+        if not asked and "values" in self._modes:
+            self._emit("values", self._values())
+        for mode, payload in self._checkpoint():
+            self._emit(mode, payload)
         if asked and "updates" in self._modes:
             self._emit("updates", {"__interrupt__": asked})
         if asked:
             self.asking()
-        elif "values" in self._modes:
-            self._emit("values", self._values())
 
     def hold(self, receipt: Receipt, place: int = 0, *, values: bool = True) -> None:
         """Keep what there is to show of a checkpoint until it is written; see `release`.
@@ -247,12 +251,16 @@ class Teller:
                 self._emit("messages", self._message(due, step, message), own)
 
     def _message(self, due: Due, step: int, message: Any) -> MessageEvent:
-        call = self._live.call
-        node = self._live.definition.nodes[due.node]
-        own = {**call.metadata, **(node.metadata or {})}
-        if call.thread is not None:
-            own["thread_id"] = call.thread
-        return MessageEvent((message, shapes.message_metadata(due, due.node, step, own)))
+        live, own = self._live, self._metadata(due)
+        if live.call.thread is not None:
+            own["thread_id"] = live.call.thread
+        return MessageEvent((message, shapes.message_metadata(live.definition, due, step, own)))
+
+    def _metadata(self, due: Due) -> dict[str, Any]:
+        """What the caller and the node say about themselves."""
+        live = self._live
+        given = live.call.config.get("metadata") or {}
+        return {**given, **(live.definition.nodes[due.node].metadata or {})}
 
 
 def _cursor(seq: int, place: int) -> str | None:

@@ -50,6 +50,7 @@ async def test_whole_messages_of_updates_are_emitted(saver: Saver, config: Runna
     assert events[0][1] == {
         "who": "me",
         "from": "node",
+        "thread_id": config["configurable"]["thread_id"],
         "langgraph_step": 1,
         "langgraph_node": "node",
         "langgraph_triggers": ("branch:to:node",),
@@ -59,7 +60,6 @@ async def test_whole_messages_of_updates_are_emitted(saver: Saver, config: Runna
     }
 
 
-@pytest.mark.xfail(strict=True, reason="a message's metadata does not name the thread")
 async def test_a_messages_metadata_names_the_thread(saver: Saver, config: RunnableConfig) -> None:
     """Who serves several threads can tell whose token it is."""
 

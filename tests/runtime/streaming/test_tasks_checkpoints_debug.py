@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
@@ -58,6 +59,34 @@ async def test_a_packets_task_shows_its_argument_and_metadata(
         "metadata": {"kind": "worker"},
     }
     assert (end["result"], end["id"]) == ({}, begin["id"])
+
+
+async def test_a_tasks_metadata_is_the_callers_and_its_nodes(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Both together, the node's counting first, and the call's tags."""
+    graph = StateGraph(Items).add_node("a", says("a"), metadata={"kind": "worker", "who": "node"})
+    given: RunnableConfig = {**config, "metadata": {"user": "Ada", "who": "call"}, "tags": ["x"]}
+    stream = graph.add_edge(START, "a").compile(saver).astream({}, given, stream_mode="tasks")
+    begin, end = await collect(stream)
+    assert begin["metadata"] == {"user": "Ada", "kind": "worker", "who": "node", "tags": ["x"]}
+    assert "metadata" not in end
+
+
+async def test_a_tasks_triggers_are_the_ways_that_lead_to_its_node(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Edges, routers and commands are one way; each join that ends there is one more."""
+    builder = StateGraph(Items)
+    for name in ("a", "b", "c"):
+        builder.add_node(name, says(name))
+    builder.add_edge(START, "a").add_edge("a", "b").add_edge(["b", "a"], "c")
+    events = await collect(builder.compile(saver).astream({}, config, stream_mode="tasks"))
+    assert {event["name"]: event["triggers"] for event in events if "triggers" in event} == {
+        "a": ("branch:to:a",),
+        "b": ("branch:to:b",),
+        "c": ("branch:to:c", "join:a+b:c"),
+    }
 
 
 async def test_a_task_that_asks_ends_with_its_question(
@@ -147,7 +176,56 @@ async def test_going_on_begins_with_the_checkpoint_there_is(
     assert (second["name"], second["error"]) == ("bad", "KeyError: 'bad'")
 
 
-@pytest.mark.xfail(strict=True, reason="a failed task has `interrupts` beside its `error`")
+async def test_a_checkpoint_that_is_gone_on_with_shows_what_was_asked_there(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Also the question that this very call answers: the event is that of the checkpoint."""
+    graph = chain(("ask", ask), saver=saver)
+    await graph.ainvoke({}, config)
+    (question,) = (await graph.aget_state(config)).interrupts
+    answer: Command[Any] = Command(resume="!")
+    first, last = await collect(graph.astream(answer, config, stream_mode="checkpoints"))
+    (task,) = first["tasks"]
+    assert [asked["id"] for asked in task["interrupts"]] == [question.id]
+    assert last["tasks"] == []
+
+
+@pytest.mark.parametrize("last", ["end", "ask"])
+async def test_a_call_that_changes_nothing_shows_the_checkpoint_there_is(
+    last: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """None on a finished thread, or on one that asks: where it stands is all there is to see."""
+    graph = chain((last, ask if last == "ask" else says("end")), saver=saver)
+    await graph.ainvoke({}, config)
+    state = await graph.aget_state(config)
+    modes: Any = ["checkpoints", "debug"]
+    (_, checkpoint), (_, debug) = await collect(graph.astream(None, config, stream_mode=modes))
+    assert (checkpoint["config"], tuple(checkpoint["next"])) == (state.config, state.next)
+    assert (debug["type"], debug["payload"]) == ("checkpoint", checkpoint)
+
+
+async def test_a_single_valued_states_result_is_the_value_in_checkpoints(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """As in snapshots; in "tasks", results are by channel, and this one's is named."""
+
+    async def a(state: list[str]) -> list[str]:
+        return ["a"]
+
+    async def bad(state: list[str]) -> None:
+        raise KeyError("bad")
+
+    graph = StateGraph(Annotated[list[str], operator.add]).add_node(a).add_node(bad)
+    compiled = graph.add_edge(START, "a").add_edge(START, "bad").compile(saver)
+    with pytest.raises(KeyError):
+        await compiled.ainvoke(["in"], config)
+    shown = [task.result for task in (await compiled.aget_state(config)).tasks]
+    stream = compiled.astream(None, config, stream_mode="checkpoints")
+    results = [task.get("result") for task in (await anext(stream))["tasks"]]
+    await stream.aclose()
+    assert shown == results == [["a"], None]
+
+
 async def test_a_failed_task_of_a_checkpoint_has_an_error_and_nothing_else(
     saver: Saver, config: RunnableConfig
 ) -> None:

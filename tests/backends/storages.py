@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from durable_graph.ports.backend import Backend
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing.contract import Factory, Storage
+from durable_graph.testing.simulation import SimulatedStorage
 from durable_graph_sqlite.backend import SqliteBackend
 
 __all__ = ["STORAGES"]
@@ -45,8 +47,28 @@ async def sqlite() -> AsyncIterator[Storage]:
             await backend.aclose()
 
 
+@asynccontextmanager
+async def simulated() -> AsyncIterator[Storage]:
+    """In the storage system of simulations, in calm weather.
+
+    It is held to the contract like every other, or else what holds in a simulation would say
+    nothing about real storage.
+    """
+    system = SimulatedStorage()
+    opened = [system.backend("process 1")]
+
+    async def reopen() -> Backend:
+        opened.append(system.backend(f"process {len(opened) + 1}"))
+        return opened[-1]
+
+    yield Storage(opened[0], reopen)
+    for backend in opened:
+        await backend.aclose()
+
+
 STORAGES: dict[str, Factory] = {
     "memory": memory,
+    "simulated": simulated,
     "sqlite": sqlite,
     "sqlite-in-memory": sqlite_in_memory,
 }

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import pytest
 
-from durable_graph.decisions import advance, answers, pruning
+from durable_graph import saver
+from durable_graph.decisions import advance, answers
 from durable_graph.decisions.reduce import Reducers
-from durable_graph.engine import editing, inbox, opening, reading, run
+from durable_graph.engine import editing, inbox, opening, reading, run, snapshots
 from durable_graph.engine.live import LiveThread
 from durable_graph.engine.reading import View
 from durable_graph.engine.run import Run
@@ -22,8 +23,8 @@ from durable_graph.engine.runlog import RunLog
 from durable_graph.engine.writer import Writer
 from durable_graph.errors import IntegrityError, OutcomeUnknownError, StorageError
 from durable_graph.log.fold import Scope
-from durable_graph.log.records import Head
-from durable_graph.log.seal import Draft, open_record, seal
+from durable_graph.log.records import Head, Ranges
+from durable_graph.log.seal import Draft, Header, open_record, seal
 from durable_graph.ports.backend import Append, Backend, Outcome, Position
 from durable_graph.testing.simulation.network import at_once
 from durable_graph.testing.simulation.storage import SimulatedStorage
@@ -43,15 +44,20 @@ def ack_before_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def event_before_commit(patch: pytest.MonkeyPatch) -> None:
-    """A run waits for its writes at its end only."""
+    """What a run tells waits for its write to be sent, not for the answer."""
     flush = RunLog.flush
 
     async def hasty(self: RunLog, *, wait: bool = False) -> None:
-        durability, self.durability = self.durability, "async"
-        try:
+        if wait or self.durability != "sync":
             await flush(self, wait=wait)
+            return
+        self.durability = "async"
+        try:
+            await flush(self)
         finally:
-            self.durability = durability
+            self.durability = "sync"
+        while self._pending.drafts and not self.broken:
+            await asyncio.sleep(0.001)
 
     patch.setattr(RunLog, "flush", hasty)
 
@@ -185,12 +191,12 @@ def finished_tasks_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def answers_by_order(patch: pytest.MonkeyPatch) -> None:
-    """Answers go to the open questions in their order, whatever they are for."""
+    """Answers go to the open questions one by one, whichever they are for."""
     match = answers.match_answers
 
     def ordered(resume: Any, open_ids: Sequence[str], *rest: Any) -> Mapping[str, Any]:
         matched = match(resume, open_ids, *rest)
-        return dict(zip(open_ids, matched.values(), strict=False))
+        return dict(zip(sorted(open_ids), matched.values(), strict=False))
 
     patch.setattr(opening, "match_answers", ordered)
 
@@ -283,7 +289,7 @@ def stale_state_at_hand(patch: pytest.MonkeyPatch) -> None:
             return View(hot.head, hot.scope, (), hot.freezer, hot.reducers)
         return await load(keeper, definition, key, checkpoint)
 
-    for module in (opening, editing, __import__("durable_graph.engine.snapshots", fromlist=["_"])):
+    for module in (opening, editing, snapshots):
         patch.setattr(module, "load", trusting)
 
 
@@ -297,13 +303,12 @@ def everybody_is_dead(patch: pytest.MonkeyPatch) -> None:
 
 
 def hungry_prune(patch: pytest.MonkeyPatch) -> None:
-    """Pruning takes what the present state is folded from."""
-    unneeded = pruning.unneeded
+    """Pruning takes what the checkpoints that it keeps are folded from."""
 
-    def hungry(headers: Any, path: Any, keep: int) -> Any:
-        return unneeded(headers, (), 1) if len(headers) > 1 else unneeded(headers, path, keep)
+    def hungry(headers: Sequence[Header], path: Ranges, keep: int) -> tuple[Ranges, list[str]]:
+        first = [header.seq for header in headers if header.commit is not None][-keep:][0]
+        return (((1, first - 1),) if first > 1 else ()), []
 
-    saver = __import__("durable_graph.saver", fromlist=["_"])
     patch.setattr(saver, "unneeded", hungry)
 
 

@@ -48,6 +48,7 @@ class SimulatedBackend:
         self._storage = storage
         self._store = storage.store
         self._closed = False
+        self._watches: list[asyncio.Task[None]] = []
 
     def __repr__(self) -> str:
         return f"<SimulatedBackend of {self.name}>"
@@ -139,15 +140,21 @@ class SimulatedBackend:
         await self._ask(f"watch {thread.thread}", _nothing)
         loop = asyncio.get_running_loop()
         watch = loop.create_task(self._store.changed(thread, seen), context=Context())
+        self._watches.append(watch)
         try:
             await asyncio.wait([watch])
         finally:
+            self._watches.remove(watch)
             watch.cancel()
             await asyncio.wait([watch])
+        if self._closed:
+            raise StorageClosedError("The simulated storage was closed.")
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""
         self._closed = True
+        for watch in self._watches:
+            watch.cancel()
 
     def _sign(self, process: Process | None) -> Process | None:
         if process is None or not self._alone:

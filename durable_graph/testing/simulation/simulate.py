@@ -269,7 +269,7 @@ def simulate(
         Exception: what the scenario raised, with a note that names the seed.
     """
     simulation = Simulation(seed, faults or Faults(), lease or Lease(), keep_trace=keep_trace)
-    with separate_processes(simulation.numbers("threads")), _own_garbage(), _warnings(simulation):
+    with separate_processes(simulation.numbers("threads")), _warnings(simulation), _own_garbage():
         try:
             return _run(simulation, scenario)
         except BaseException as error:

@@ -384,8 +384,10 @@ class Run:
         if log.head is not None and log.head.checkpoint == scope.checkpoint:
             log.add(TaskResults(results), blobs=blobs, last=True)
         else:
+            scope.parent = self._parent  # what came between was never written
             log.add(
                 self._last_commit(results),
+                scope.time,
                 commit=self._last_info(),
                 onto=self.onto,
                 blobs=blobs,
@@ -409,7 +411,7 @@ class Run:
         scope = self.live.scope
         return CommitInfo(
             id=scope.checkpoint,
-            parent=self._parent,
+            parent=scope.parent,
             branch=scope.branch,
             step=scope.step,
             source=scope.source,

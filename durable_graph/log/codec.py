@@ -48,6 +48,7 @@ _MARK: Final = b'{"~'
 _BLOB: Final = "~blob"
 _REFERENCE: Final = re.compile(rb'\{"~blob":"([0-9a-f]{64})"\}')
 _NO_BLOBS: Final[BlobSource] = {}
+_NESTED: Final = "it is nested too deeply, or contains itself"
 
 
 class UnstorableValueError(TypeError):
@@ -102,16 +103,22 @@ class Codec:
         """
         try:
             plain = value if type(value) in _LEAF else self._walk(value)
-            try:
-                return orjson.dumps(plain)
-            except orjson.JSONEncodeError:
-                # It refused what the quick walk lets through: an int beyond 64 bits, a lone
-                # surrogate, or nesting beyond its limit. Looking for those costs, so only now.
-                return orjson.dumps(_strict(plain))
-        except (RecursionError, orjson.JSONEncodeError) as error:
-            if isinstance(error, UnstorableValueError):
-                raise
-            raise UnstorableValueError("it is nested too deeply, or contains itself") from None
+        except RecursionError:
+            raise UnstorableValueError(_NESTED) from None
+        try:
+            return orjson.dumps(plain)
+        except orjson.JSONEncodeError:
+            # It refused what the quick walk lets through: an int beyond 64 bits, a lone
+            # surrogate, or nesting beyond its limit. Looking for those costs, so only now.
+            return self._encode_strictly(plain)
+
+    def _encode_strictly(self, plain: Any) -> bytes:
+        try:
+            return orjson.dumps(_strict(plain))
+        except UnstorableValueError:
+            raise
+        except (RecursionError, orjson.JSONEncodeError):
+            raise UnstorableValueError(_NESTED) from None
 
     def decode(self, data: bytes, blobs: BlobSource = _NO_BLOBS) -> Any:
         """The value that was encoded. Every call builds a new one.
@@ -256,7 +263,7 @@ def _zone(value: datetime | time) -> Any:
     match value.tzinfo:
         case None:
             return None
-        case ZoneInfo(key=str(key)) as named if type(named) is ZoneInfo:
+        case ZoneInfo(key=str(key)) as named if type(named) is ZoneInfo and key in _zones():
             return key
         case timezone() as fixed:
             # What pickle would keep: the offset, and the name if it was given one.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.log.codec import TypeCodec
@@ -42,8 +43,16 @@ class Schema:
         """Read a schema.
 
         Raises:
-            GraphDefinitionError: an annotation cannot be resolved, or a reducer is none.
+            GraphDefinitionError: it is no type, an annotation cannot be resolved, or a reducer is
+                none.
         """
+        generic = get_origin(type_)
+        if isinstance(generic, type) and _annotated(generic):
+            type_ = generic
+        elif not _is_type(type_):
+            raise GraphDefinitionError(
+                f"A schema is a type, such as a TypedDict or a dataclass, not {type_!r}."
+            )
         if not (isinstance(type_, type) or typing.is_typeddict(type_)) or not _annotated(type_):
             return cls(type_, {ROOT: channel_of(ROOT, type_)}, plain=False)
         try:
@@ -160,8 +169,9 @@ def _remodel(kind: Any, content: Any) -> Any:
     value = kind.__new__(kind)
     object.__setattr__(value, "__dict__", content["fields"])
     object.__setattr__(value, "__pydantic_fields_set__", set(content["set"]))
-    object.__setattr__(value, "__pydantic_extra__", content["extra"])
-    object.__setattr__(value, "__pydantic_private__", content["private"])
+    if not kind.__pydantic_root_model__:  # which has neither, and would keep them as fields
+        object.__setattr__(value, "__pydantic_extra__", content["extra"])
+        object.__setattr__(value, "__pydantic_private__", content["private"])
     return value
 
 
@@ -182,6 +192,12 @@ def _remake(kind: type[Any], content: Any) -> Any:
     return value
 
 
+def _is_type(annotation: Any) -> bool:
+    # What stands for a type without being one, such as Any or a union, comes from these modules.
+    forms = ("typing", "types", "typing_extensions")
+    return isinstance(annotation, type) or type(annotation).__module__ in forms
+
+
 def _annotated(kind: Any) -> bool:
     return any("__annotations__" in vars(base) for base in getattr(kind, "__mro__", (kind,)))
 
@@ -195,18 +211,55 @@ def checks_of(schema: Schema) -> Mapping[str, Check]:
     """Checks of what is written to single keys: each returns the value to store, or raises.
 
     Only pydantic models check. Keys with a reducer are left out: an update of them need not be
-    of the key's own type.
+    of the key's own type. So are validators that look at other fields: what those will hold is
+    known only when all updates of the superstep are.
     """
     if not (isinstance(schema.type, type) and _is_pydantic(schema.type)):
         return {}
-    from pydantic import TypeAdapter
-
     model: Any = schema.type
-    fields = model.model_fields
-    adapter: Any = TypeAdapter
     return {
-        # With the field in it, the type also has what `Field(...)` asks for.
-        key: adapter(Annotated[fields[key].annotation, fields[key]]).validate_python
+        key: _check_of(model, key)
         for key, channel in schema.channels.items()
-        if channel.reducer is None and key in fields
+        if channel.reducer is None and key in model.model_fields
     }
+
+
+def _check_of(model: Any, key: str) -> Check:
+    """The check of one field: a model with just this field and its validators."""
+    import pydantic
+
+    make: Any = pydantic.create_model
+    marked: Any = pydantic.field_validator
+    field: Any = model.model_fields[key]
+    validators = {
+        name: marked(key, mode=validator.info.mode)(_unbound(validator))
+        for name, validator in model.__pydantic_decorators__.field_validators.items()
+        if not {key, "*"}.isdisjoint(validator.info.fields) and not _looks_around(validator)
+    }
+    lone = make(
+        model.__name__,
+        __config__=model.model_config,
+        __validators__=validators,
+        **{key: (field.annotation, field)},
+    )
+    validate = lone.__pydantic_validator__.validate_assignment
+    return lambda value: getattr(validate(lone.model_construct(), key, value), key)
+
+
+def _unbound(validator: Any) -> Any:
+    # A class method keeps its own class; the model it is given to would bind it once more.
+    bound = validator.func
+
+    def check(value: Any) -> Any:
+        return bound(value)
+
+    def check_around(value: Any, handler: Any) -> Any:
+        return bound(value, handler)
+
+    return staticmethod(check_around if validator.info.mode == "wrap" else check)
+
+
+def _looks_around(validator: Any) -> bool:
+    """Whether a field's validator asks for the `info` that has the other fields."""
+    alone = 2 if validator.info.mode == "wrap" else 1
+    return len(inspect.signature(validator.func).parameters) > alone

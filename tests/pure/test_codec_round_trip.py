@@ -167,9 +167,6 @@ def own_zone() -> ZoneInfo:
         datetime(2020, 1, 1, tzinfo=NamedZone("Europe/Berlin")),
         pytest.param(
             datetime(2020, 1, 1, tzinfo=own_zone()),
-            marks=pytest.mark.xfail(
-                strict=True, reason="a zone is stored by its key, also one that reading refuses"
-            ),
         ),
     ],
     ids=lambda value: type(value).__name__,

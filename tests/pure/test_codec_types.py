@@ -184,9 +184,6 @@ def test_extra_fields_of_a_model_come_back() -> None:
         pytest.param(Aliased(theNumber=1), id="alias"),
         pytest.param(
             Rooted([1, 2]),
-            marks=pytest.mark.xfail(
-                strict=True, reason="a restored root model has its extras among its fields"
-            ),
             id="root model",
         ),
         pytest.param(Doubling(number=1), id="validator that changes"),
@@ -276,7 +273,6 @@ def test_a_failing_decoder_is_a_damaged_value(error: type[Exception]) -> None:
     assert isinstance(caught.value.__cause__, error)
 
 
-@pytest.mark.xfail(strict=True, reason="orjson.JSONEncodeError is TypeError itself")
 def test_a_failing_encoder_is_not_taken_for_nesting() -> None:
     """A TypeError of the application's own encoder reaches the writer as what it is."""
 

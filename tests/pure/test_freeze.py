@@ -238,9 +238,6 @@ def test_a_key_with_a_reducer_takes_what_its_reducer_takes() -> None:
         {"short": "too long"},
         pytest.param(
             {"name": "nobody"},
-            marks=pytest.mark.xfail(
-                strict=True, reason="a field's validators are not part of what is checked"
-            ),
         ),
     ],
 )

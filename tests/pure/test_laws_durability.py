@@ -78,9 +78,6 @@ def test_every_durability_ends_in_the_same_state(
         "async",
         pytest.param(
             "exit",
-            marks=pytest.mark.xfail(
-                strict=True, reason="the state at hand names a parent that was never written"
-            ),
         ),
     ],
 )

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, NotRequired, TypedDict
+from typing import Annotated, Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -36,6 +36,22 @@ class Model(BaseModel):
     b: Annotated[list[str], operator.add] = []
 
 
+T = TypeVar("T")
+
+
+class GenericTyped(TypedDict, Generic[T]):
+    items: Annotated[list[T], operator.add]
+
+
+@dataclass
+class GenericData(Generic[T]):
+    items: Annotated[list[T], operator.add]
+
+
+class GenericModel(BaseModel, Generic[T]):
+    items: Annotated[list[T], operator.add]
+
+
 class Annotations:
     a: int
     b: Annotated[list[str], operator.add]
@@ -53,6 +69,27 @@ def test_every_kind_of_schema_says_the_same(type_: Any) -> None:
     assert schema.channels["a"].reducer is None
     assert schema.channels["b"].reducer is operator.add
     assert schema.channels["b"].initial == []
+
+
+@pytest.mark.parametrize("generic", [GenericTyped[int], GenericData[int], GenericModel[int]])
+def test_a_generic_schema_with_its_arguments_has_its_keys(generic: Any) -> None:
+    """``State[int]`` is not taken for the type of a single value."""
+    schema = Schema.of(generic)
+    assert not schema.single
+    assert schema.channels["items"].reducer is operator.add
+
+
+@pytest.mark.parametrize("kind", [int, list[int], int | None, Any, Annotated[list[int], max]])
+def test_what_stands_for_a_type_describes_a_single_value(kind: Any) -> None:
+    """Builtins with arguments, unions and `Any` are types, too."""
+    assert Schema.of(kind).single
+
+
+@pytest.mark.parametrize("wrong", [None, "Typed", {"a": int}, Data(1), Model(a=1), len])
+def test_what_is_no_type_is_no_schema(wrong: Any) -> None:
+    """An instance is the usual slip."""
+    with pytest.raises(GraphDefinitionError, match="A schema is a type"):
+        Schema.of(wrong)
 
 
 def test_a_schema_inherits_keys() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from durable_graph import END, START, StateGraph
+from durable_graph import END, START, RetryPolicy, StateGraph
 from durable_graph.errors import ConfigError, GraphDefinitionError
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
@@ -34,8 +34,11 @@ def route(state: Items) -> str:
             "'a' has a conditional edge 'route' already",
         ),
         (lambda g: g.add_conditional_edges("a", "route"), "must be a function"),
+        (lambda g: g.add_edge(5, "a"), "or a list of names, not 5"),
+        (lambda g: g.add_edge(["a", route], "a"), "or a list of names, not"),
         (lambda g: g.add_sequence([]), "at least one node"),
         (lambda g: g.add_sequence([route, route]), "node 'route' already"),
+        (lambda g: g.add_sequence([lambda s: s]), "has no name; give \\(name, function\\)"),
     ],
 )
 def test_a_bad_edge_is_refused_when_it_is_added(build: Build, says_what: str) -> None:
@@ -59,6 +62,14 @@ def test_a_bad_edge_is_refused_when_it_is_added(build: Build, says_what: str) ->
             lambda g: g.add_conditional_edges(START, route, {"x": "no"}),
             "no node 'no', where the conditional edge 'route' of '__start__'",
         ),
+        (
+            lambda g: g.add_conditional_edges(START, route, "nobody"),
+            "no node 'nobody', where the conditional edge 'route'",
+        ),
+        (
+            lambda g: g.add_edge(START, "b").add_node("b", says(), destinations="nobody"),
+            "no node 'nobody', where a command of 'b'",
+        ),
     ],
 )
 def test_a_graph_that_cannot_run_is_refused_when_it_is_compiled(
@@ -68,6 +79,69 @@ def test_a_graph_that_cannot_run_is_refused_when_it_is_compiled(
     graph = build(StateGraph(Items).add_node("answer", says()))
     with pytest.raises(GraphDefinitionError, match=says_what):
         graph.compile()
+
+
+@pytest.mark.parametrize(
+    ("policy", "says_what"),
+    [
+        ("three times", "to be a RetryPolicy"),
+        ({"max_attempts": 3}, "to be a RetryPolicy"),
+        ([RetryPolicy(), 3], "to be a RetryPolicy, or a list of them, not 3"),
+        (RetryPolicy(max_attempts=0), "max_attempts of at least 1, not 0"),
+        (RetryPolicy(initial_interval=-1.0), "initial_interval of at least 0"),
+        (RetryPolicy(retry_on=cast("Any", "KeyError")), "'KeyError' in retry_on"),
+        (RetryPolicy(retry_on=cast("Any", [KeyError, int])), "<class 'int'> in retry_on"),
+    ],
+)
+def test_a_policy_that_cannot_work_is_refused_when_its_node_is_added(
+    policy: Any, says_what: str
+) -> None:
+    """Not when the node fails, where the mistake would take the place of the node's error."""
+    with pytest.raises(GraphDefinitionError, match=f"retry policy of node 'a' .*{says_what}"):
+        StateGraph(Items).add_node("a", says(), retry_policy=policy)
+
+
+def test_metadata_of_a_node_must_be_a_dict() -> None:
+    """It is shown in events as one."""
+    wrong: Any = "slow"
+    with pytest.raises(GraphDefinitionError, match="metadata of node 'a' is a dict, not 'slow'"):
+        StateGraph(Items).add_node("a", says(), metadata=wrong)
+
+
+@pytest.mark.parametrize("schema", [{"items": list}, "Items", Items(items=[]), says])
+@pytest.mark.parametrize("where", ["state", "input", "output", "node"])
+def test_a_schema_must_be_a_type(schema: Any, where: str) -> None:
+    """A dict of types, an instance or a function would be taken for the type of one value."""
+    builder = StateGraph(
+        schema if where == "state" else Items,
+        input_schema=schema if where == "input" else None,
+        output_schema=schema if where == "output" else None,
+    )
+    builder.add_node("a", says(), input_schema=schema if where == "node" else None)
+    with pytest.raises(GraphDefinitionError, match="A schema is a type, such as a TypedDict"):
+        builder.add_edge(START, "a").compile()
+
+
+@pytest.mark.parametrize(
+    ("state", "others", "says_what"),
+    [
+        (Items, {"input_schema": list}, "input schema <class 'list'> describes one value"),
+        (Items, {"output_schema": int}, "output schema <class 'int'> describes one value"),
+        (list, {"input_schema": Items}, "input schema .*Items.* describes keys, but the state has"),
+    ],
+)
+def test_schemas_must_be_of_one_kind(state: Any, others: dict[str, Any], says_what: str) -> None:
+    """A state has keys or is one value; an input and an output are the same."""
+    builder = StateGraph(state, **others).add_node("a", says()).add_edge(START, "a")
+    with pytest.raises(GraphDefinitionError, match=says_what):
+        builder.compile()
+
+
+def test_a_node_of_a_state_with_keys_reads_keys() -> None:
+    """One that reads a single value would get nothing."""
+    builder = StateGraph(Items).add_node("a", says(), input_schema=int).add_edge(START, "a")
+    with pytest.raises(GraphDefinitionError, match="of node 'a' describes one value"):
+        builder.compile()
 
 
 @pytest.mark.parametrize("what", ["interrupt_before", "interrupt_after"])
@@ -119,6 +193,7 @@ def test_a_mistake_is_a_value_error_too() -> None:
         ({"configurable": {"thread_id": "a"}, "recursion_limit": "9"}, "at least 1"),
         ({"configurable": {"thread_id": "a"}, "max_concurrency": 0}, "at least 1"),
         ({"configurable": {"thread_id": "a"}, "metadata": {"x": object()}}, "plain JSON"),
+        ({"configurable": {"thread_id": "a"}, "metadata": [1]}, "metadata is a dict"),
     ],
 )
 async def test_a_bad_config_is_refused_with_what_is_wrong(
@@ -152,6 +227,14 @@ async def test_a_bad_version_is_refused(saver: Saver, config: RunnableConfig) ->
     wrong: Any = "v3"
     with pytest.raises(ConfigError, match="version is 'v1' or 'v2', not 'v3'"):
         chain(("a", says()), saver=saver).astream({}, config, version=wrong)
+
+
+async def test_metadata_of_none_is_no_metadata(saver: Saver, config: RunnableConfig) -> None:
+    """Callers that pass on what they were given often pass None."""
+    given: Any = {**config, "metadata": None}
+    graph = chain(("a", says("a")), saver=saver).with_config({"metadata": {"who": "me"}})
+    assert (await graph.ainvoke({}, given))["items"] == ["a"]
+    assert ((await graph.aget_state(config)).metadata or {})["who"] == "me"
 
 
 async def test_an_integer_names_a_thread_like_its_text(saver: Saver) -> None:

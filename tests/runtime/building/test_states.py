@@ -308,11 +308,6 @@ async def test_two_writes_without_a_reducer_are_refused(
     assert (await compiled.aget_state(config)).values == {"items": ["in"]}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="each reading of a schema whose annotations are text evaluates the lambda anew, and "
-    "the new one counts as another reducer",
-)
 async def test_a_lambda_in_an_annotation_is_one_reducer(
     saver: Saver, config: RunnableConfig
 ) -> None:

@@ -101,11 +101,6 @@ async def test_an_update_that_does_not_fit_the_others_fails_the_run(
     ]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a result that is refused when the superstep closes is kept as that of a finished "
-    "task: nothing is due, and going on fails the same way for ever",
-)
 @pytest.mark.parametrize("kind", ["reducer", "two writers"])
 async def test_a_node_whose_update_was_refused_runs_again(
     kind: str, saver: Saver, config: RunnableConfig

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from durable_graph import Command, interrupt
-from durable_graph.errors import StorageFullError, ThreadBusyError
+from durable_graph.errors import StorageFullError
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.runtime.backends import failing, held
@@ -26,14 +26,6 @@ from tests.runtime.kit import (
 
 LEVELS: list[Any] = ["sync", "async", "exit"]
 TWENTY = [f"n{index:02}" for index in range(20)]
-
-
-CLAIM_NOT_AWAITED = pytest.mark.xfail(
-    strict=True,
-    reason="under 'async' an input that goes over plain edges is not waited for, so the first "
-    "node runs before it is durable, and a run that ends before its first write has landed does "
-    "not write down its end: the thread stays 'running'",
-)
 
 
 async def ask(state: Items) -> Items:
@@ -140,11 +132,9 @@ async def test_async_is_a_bounded_number_of_steps_ahead(
 
 
 async def test_accepting_an_input_is_durable_under_async(
-    saver: Saver, config: RunnableConfig, request: pytest.FixtureRequest
+    saver: Saver, config: RunnableConfig
 ) -> None:
     """The first node finds the input in storage."""
-    if not saver.backend.capabilities.immediate:
-        request.applymarker(CLAIM_NOT_AWAITED)
     seen: list[int] = []
     graph = chain(("node", watching(saver, config, seen)), saver=saver)
     await graph.ainvoke({}, config, durability="async")
@@ -181,11 +171,9 @@ async def test_a_question_is_kept_at_every_level(
 
 @pytest.mark.parametrize("level", LEVELS)
 async def test_a_failure_is_kept_at_every_level(
-    level: Any, saver: Saver, config: RunnableConfig, request: pytest.FixtureRequest
+    level: Any, saver: Saver, config: RunnableConfig
 ) -> None:
     """The thread goes on at the node that failed, with what had finished."""
-    if level == "async" and not saver.backend.capabilities.immediate:
-        request.applymarker(CLAIM_NOT_AWAITED)
     runs: list[str] = []
 
     async def bad(state: Items) -> Items:
@@ -205,11 +193,9 @@ async def test_a_failure_is_kept_at_every_level(
 
 @pytest.mark.parametrize("level", LEVELS)
 async def test_a_cancelled_run_is_kept_at_every_level(
-    level: Any, saver: Saver, config: RunnableConfig, request: pytest.FixtureRequest
+    level: Any, saver: Saver, config: RunnableConfig
 ) -> None:
     """Also under "exit", where the cancellation is what writes."""
-    if level == "async" and not saver.backend.capabilities.immediate:
-        request.applymarker(CLAIM_NOT_AWAITED)
     entered = asyncio.Event()
 
     async def wait(state: Items) -> Items:
@@ -266,12 +252,6 @@ async def test_a_full_disk_at_the_end_of_an_exit_run_is_an_error(
     assert (await graph.aget_state(config)).values == {}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ThreadBusyError,
-    reason="the call registers itself as a run of the thread before it looks whether the owner "
-    "is alive, and so takes the run that could not store its end for alive",
-)
 async def test_a_thread_goes_on_once_the_disk_has_room_again(
     saver: Saver, config: RunnableConfig
 ) -> None:

@@ -31,11 +31,6 @@ async def test_an_edit_counts_as_the_last_node(saver: Saver, config: RunnableCon
     assert result["items"] == ["a", "edit", "b", "c"]
 
 
-_NO_END = pytest.mark.xfail(
-    strict=True, raises=KeyError, reason="plan() looks the virtual node END up among the nodes"
-)
-
-
 @pytest.mark.parametrize(
     ("as_node", "then"),
     [
@@ -43,7 +38,7 @@ _NO_END = pytest.mark.xfail(
         ("a", ("b",)),
         ("b", ("c",)),
         ("c", ()),
-        pytest.param(END, (), marks=_NO_END),
+        pytest.param(END, ()),
     ],
 )
 async def test_an_edit_makes_due_what_follows_its_node(
@@ -181,11 +176,6 @@ async def test_an_edit_of_an_asking_thread_keeps_finished_results(
     assert runs == ["good"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an edit as another node than the one before the asking one drops the open question "
-    "silently",
-)
 async def test_an_edit_never_drops_a_question_silently(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -199,7 +189,6 @@ async def test_an_edit_never_drops_a_question_silently(
     assert (await compiled.aget_state(config)).interrupts == (question,)
 
 
-@_NO_END
 async def test_an_edit_as_the_end_drops_what_was_due(saver: Saver, config: RunnableConfig) -> None:
     """With END somebody says that the thread is done, questions included."""
     graph = chain(("ask", ask), saver=saver)

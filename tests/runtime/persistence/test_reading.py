@@ -144,15 +144,12 @@ async def test_tasks_have_ids_and_paths(saver: Saver, config: RunnableConfig) ->
     tasks = (await compiled.aget_state(config)).tasks
     assert {task.path for task in tasks} == {
         ("__pregel_pull", "a"),
-        ("__pregel_push", 0),
-        ("__pregel_push", 1),
+        ("__pregel_push", 0, False),
+        ("__pregel_push", 1, False),
     }
     assert len({task.id for task in tasks}) == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the live view leaves finished tasks out instead of showing their results"
-)
 async def test_the_live_state_shows_finished_tasks_with_their_results(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -196,15 +193,6 @@ async def test_a_run_can_be_found_by_its_id(saver: Saver, config: RunnableConfig
     assert len(await history(graph, config, filter={"run_id": "the-run"})) == 3
 
 
-@pytest.mark.xfail(strict=True, reason="run_id is in the metadata only if the caller gave one")
-async def test_every_checkpoint_names_its_run(saver: Saver, config: RunnableConfig) -> None:
-    """The snapshot's metadata has the run's id, as its docstring says."""
-    graph = chain(("a", says("a")), saver=saver)
-    await graph.ainvoke({}, config)
-    (info,) = await collect(saver.alist_threads())
-    assert {(s.metadata or {}).get("run_id") for s in await history(graph, config)} == {info.run_id}
-
-
 async def test_the_history_can_be_limited_and_gone_on_with(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -217,6 +205,20 @@ async def test_the_history_can_be_limited_and_gone_on_with(
         assert len(page) <= 3
         pages += page
     assert pages == everything
+
+
+async def test_the_history_of_a_named_checkpoint_is_that_checkpoint(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A named checkpoint always means that very one; the other conditions hold as well."""
+    graph = chain(("a", says("a")), ("b", says("b")), saver=saver)
+    await graph.ainvoke({}, config)
+    _, last, middle, _ = whole = await history(graph, config)
+    assert [await history(graph, one.config) for one in whole] == [[one] for one in whole]
+    assert await history(graph, middle.config, before=last.config) == [middle]
+    assert await history(graph, middle.config, before=middle.config) == []
+    assert await history(graph, middle.config, filter={"source": "input"}) == []
+    assert await history(graph, middle.config, limit=0) == []
 
 
 async def test_a_long_history_is_read_in_pages_and_whole(

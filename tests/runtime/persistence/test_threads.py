@@ -78,7 +78,6 @@ async def test_many_threads_are_listed_in_pages_each_once(saver: Saver) -> None:
     assert sorted(found, key=int) == [str(n) for n in range(250)]
 
 
-@pytest.mark.xfail(strict=True, reason="the size leaves out values that are stored by content")
 async def test_the_size_of_a_thread_counts_its_large_values(saver: Saver) -> None:
     """A thread that holds a megabyte says so in the list."""
     graph = chain(("a", says("x" * 2**20)), saver=saver)

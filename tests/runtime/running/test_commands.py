@@ -161,16 +161,11 @@ async def test_a_command_with_an_update_alone_runs_nothing(
     assert (await graph.aget_state(config)).next == ()
 
 
-_GRAPH_IGNORED = pytest.mark.xfail(
-    strict=True, reason="read_command() drops the command's graph, so it runs in this one"
-)
-
-
 @pytest.mark.parametrize(
     "command",
     [
         Command(goto="no"),
-        pytest.param(Command(graph="__parent__", goto="a"), marks=_GRAPH_IGNORED),
+        pytest.param(Command(graph="__parent__", goto="a")),
     ],
 )
 async def test_a_command_as_input_to_nowhere_changes_nothing(

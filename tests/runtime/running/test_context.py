@@ -131,10 +131,6 @@ async def test_a_node_gets_the_config_of_its_call(saver: Saver, config: Runnable
     assert given["metadata"] == {"m": 1}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="all nodes of a run share one config dict, so what one of them changes the others see",
-)
 async def test_a_change_to_the_config_stays_in_its_node(
     saver: Saver, config: RunnableConfig
 ) -> None:

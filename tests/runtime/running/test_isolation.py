@@ -118,7 +118,6 @@ def spoil_everything(value: Any) -> None:
         value.clear()
 
 
-@pytest.mark.xfail(strict=True, reason="a task's `tasks` and `debug` events are one object")
 async def test_several_modes_share_no_objects(saver: Saver, config: RunnableConfig) -> None:
     """Emptying one mode's event leaves those of the other modes as they are."""
     graph = chain(("a", says(["deep"])), saver=saver)

@@ -157,10 +157,6 @@ async def test_a_lock_in_the_middle_of_a_run_stops_it(path: Path) -> None:
         assert await saver.averify("a") == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a run whose end could not be stored is taken for alive by the next call of its loop",
-)
 async def test_a_run_that_a_lock_stopped_can_be_called_again(path: Path) -> None:
     """The saver that met the lock can go on with the thread as soon as the lock is gone."""
     async with SqliteSaver(path, busy_timeout=0.05) as saver:

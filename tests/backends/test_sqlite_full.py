@@ -128,10 +128,6 @@ async def test_a_run_stops_at_its_last_step_that_fits(path: Path) -> None:
     await saver.aclose()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a run whose end could not be stored is taken for alive by the next call of its loop",
-)
 async def test_the_saver_that_met_a_full_disk_goes_on(path: Path) -> None:
     """The saver whose run ended for want of space can go on as soon as there is some."""
     backend = SmallBackend(path)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from durable_graph import Command
-from tests.crash.harness.contention import Contender, contend, insist, keep_trying
+from tests.crash.harness.contention import (
+    Contender,
+    check_contended,
+    contend,
+    insist,
+    keep_trying,
+)
 from tests.crash.harness.counts import rounds
 from tests.crash.harness.effects import EffectFile
-from tests.crash.harness.oracle import check_effects, check_file
+from tests.crash.harness.oracle import check_effects
 from tests.crash.harness.processes import Worker, working
 from tests.crash.harness.trial import in_parallel
 
@@ -42,6 +47,8 @@ def test_of_two_who_want_a_thread_exactly_one_gets_it(
 ) -> None:
     """One proceeds, the other is refused while it does, and every node has run once."""
 
+    waited: list[float] = []
+
     def one(seed: int, random: random.Random) -> None:
         folder = tmp_path / str(seed)
         folder.mkdir()
@@ -60,33 +67,38 @@ def test_of_two_who_want_a_thread_exactly_one_gets_it(
                 worker.until("ready")
             for worker in random.sample(pair, 2):
                 worker.tell("go")
-            said = [worker.until("in", "failed") for worker in pair]
-            assert sorted(message[0] for message in said) == ["failed", "in"], said
-            assert {m[1] for m in said if m[0] == "failed"} <= REFUSALS, said
+            said = [worker.until("in", "refused") for worker in pair]
+            assert sorted(message[0] for message in said) == ["in", "refused"], said
+            ((_, error, seconds),) = [message for message in said if message[0] == "refused"]
+            assert error in REFUSALS, said
+            waited.append(seconds)
             winner = pair[0] if said[0][0] == "in" else pair[1]
             winner.tell("go on")
-            ended, result = winner.end()
-        assert ended == "ended"
+            ended, result, *_ = winner.end()
+        assert ended == "ended", result
         first = "first: this one" if beginning == "asking" else "first"
         assert result["log"] == ["input", first, "held", "last"]
         ran = [effect.node for effect in effects.read()[done:] if effect.what == "start"]
         assert ran == [*([] if beginning == "killed" else ["first"]), "held", "last"]
         check_effects(effects.read(), [])
-        check_file(who.path)
+        check_contended(who.path)
 
     in_parallel(rounds(25, 500), one)
+    # A machine that has something else to do may keep one of them waiting, but not most.
+    assert sorted(waited)[len(waited) * 3 // 4] < 1.0
 
 
 def test_a_live_owner_keeps_its_thread_however_long_it_takes(tmp_path: Path) -> None:
     """A run that outlasts its lease many times is left alone, whatever the others' clocks say."""
     path, effects = tmp_path / "threads.db", tmp_path / "effects"
-    owner = Contender(path, effects, held=True, lease=0.4, wall=-600.0)
-    other = Contender(path, effects, lease=0.4, wall=600.0)
+    # Long enough for signs of life to be in time on a machine that has something else to do.
+    owner = Contender(path, effects, held=True, lease=0.8, wall=-600.0)
+    other = Contender(path, effects, lease=0.8, wall=600.0)
     with Worker(contend, owner, INPUT) as worker:
         worker.until("in")
-        with Worker(keep_trying, other, 2.0) as trying:
-            ended, refused = trying.end()
-        assert ended == "ended"
+        with Worker(keep_trying, other, 2.5) as trying:
+            ended, refused, *_ = trying.end()
+        assert ended == "ended", refused
         assert refused > 3
         worker.tell("go on")
         assert worker.end()[0] == "ended"
@@ -109,6 +121,6 @@ def test_an_owner_that_is_stopped_loses_its_thread_when_its_lease_is_over(tmp_pa
     owner = Contender(path, effects, held=True, lease=0.4, wall=600.0)
     with Worker(contend, owner, INPUT) as worker:
         worker.until("in")
-        worker.signal(signal.SIGSTOP)
+        worker.stop()
         with Worker(insist, Contender(path, effects, lease=0.4, wall=-600.0), None) as other:
             assert other.end() == ("ended", {"log": ["input", "first", "held", "last"]})

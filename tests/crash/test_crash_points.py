@@ -23,22 +23,10 @@ LEVELS: dict[StorageKind, tuple[Durability, ...]] = {
 SHAPES_AT_EXIT = ("chain", "fan_out", "questions", "update")
 
 
-UNCLAIMED = pytest.mark.xfail(
-    strict=True,
-    reason="an 'async' run that fails before its first write has landed leaves its thread running",
-)
-
-
 def cases(*names: str) -> list[Any]:
     """Scripts on every backend, at every level at which they make sense."""
     return [
-        pytest.param(
-            name,
-            kind,
-            level,
-            id=f"{name}-{kind}-{level}",
-            marks=UNCLAIMED if (name, kind, level) == ("failing", "sqlite", "async") else (),
-        )
+        pytest.param(name, kind, level, id=f"{name}-{kind}-{level}")
         for name in names
         for kind, levels in LEVELS.items()
         for level in levels

@@ -18,13 +18,9 @@ from tests.crash.harness.programs import filling, go_on_after_full
 
 ROOT = Path(__file__).parents[2]
 
-LOCKED_OUT = pytest.mark.xfail(
-    strict=True,
-    reason="a process takes its own call for a live run of the thread it cannot give up",
-)
 WHEN = [
     pytest.param(False, id="once the thread was given up"),
-    pytest.param(True, id="at once", marks=LOCKED_OUT),
+    pytest.param(True, id="at once"),
 ]
 
 

@@ -63,7 +63,7 @@ async def test_a_reply_that_never_comes_is_told_and_calling_again_finds_out(
     with pytest.raises(OutcomeUnknownError):
         await Client(graph, THREAD, lambda *ack: None).call({"log": ["input"]})
     assert 5.0 < storage.clock.monotonic() - before < 15.0
-    await handle.aclose()
+    await saver.aclose()
     async with storage.life() as (again, _):
         graph = GRAPHS["chain"](effects).compile(again)
         client = Client(graph, THREAD, lambda *ack: None)

@@ -57,10 +57,6 @@ async def test_the_heart_gives_a_thread_up_once_it_can(tmp_path: Path) -> None:
         assert await graph.ainvoke(None, THREAD) == {"log": ["input", "lock"]}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a process takes its own call for a live run of the thread it cannot give up",
-)
 async def test_its_own_process_can_go_on_at_once(tmp_path: Path) -> None:
     """Whoever is told to call again may do so without waiting for the heart."""
     path = tmp_path / "threads.db"

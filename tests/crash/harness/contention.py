@@ -12,18 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from durable_graph import START, Command, Runtime, StateGraph
-from durable_graph.errors import StorageBusyError, ThreadBusyError
+from durable_graph.errors import DurableGraphError, StorageBusyError, ThreadBusyError
 from durable_graph.graph import CompiledGraph
 from durable_graph.ports.backend import Append, Outcome, Position, Process, ThreadKey
 from durable_graph.ports.clock import SystemClock
 from durable_graph.saver import Lease, Saver
 from durable_graph.types import RunnableConfig
+from durable_graph_sqlite import SqliteSaver
 from durable_graph_sqlite.backend import SqliteBackend
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.graphs import State, asking, node
+from tests.crash.harness.oracle import check_file, check_log
 from tests.crash.harness.processes import Line
 
-__all__ = ["CONFIG", "Contender", "answer_often", "contend", "insist", "keep_trying", "records_of"]
+__all__ = [
+    "CONFIG",
+    "Contender",
+    "answer_often",
+    "check_contended",
+    "contend",
+    "insist",
+    "keep_trying",
+    "records_of",
+]
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "contended"}}
 
@@ -39,6 +50,8 @@ class Contender:
         held: whether its node waits to be let go on.
         lease: length of its lease, in seconds; it gives four signs of life in that time.
         wall: seconds by which its wall clock is wrong.
+        ahead: seconds by which its other clock, by which leases end, is ahead of the others':
+            a lease of less is over for it at once.
         busy: seconds it waits for the file's lock.
         barrier: whether it waits for the signal to begin.
         tells_appends: whether it says that it is about to write.
@@ -52,6 +65,7 @@ class Contender:
     held: bool = False
     lease: float = 10.0
     wall: float = 0.0
+    ahead: float = 0.0
     busy: float = 10.0
     barrier: bool = False
     tells_appends: bool = False
@@ -59,21 +73,26 @@ class Contender:
 
 
 class WrongClock(SystemClock):
-    """The machine's clock, set wrong."""
+    """The machine's clocks, set wrong."""
 
-    def __init__(self, wall: float) -> None:
-        self._wall = wall
+    def __init__(self, who: Contender) -> None:
+        self._wall = who.wall
+        self._ahead = who.ahead
 
     def time(self) -> float:
         """Unix time, but for the mistake."""
         return super().time() + self._wall
+
+    def monotonic(self) -> float:
+        """Seconds since the machine was started, and some more."""
+        return super().monotonic() + self._ahead
 
 
 class TalkingBackend(SqliteBackend):
     """Says what it is about to do, and lets itself be held in the middle of a commit."""
 
     def __init__(self, who: Contender, line: Line) -> None:
-        super().__init__(who.path, busy_timeout=who.busy, clock=WrongClock(who.wall))
+        super().__init__(who.path, busy_timeout=who.busy, clock=WrongClock(who))
         self._who = who
         self._line = line
         self.hold = threading.Event()
@@ -130,18 +149,23 @@ def graph_of(who: Contender, line: Line, backend: TalkingBackend) -> CompiledGra
             graph.add_edge(START, "first").add_edge(START, "held")
             graph.add_edge(["first", "held"], "last")
     saver = Saver(
-        backend, clock=WrongClock(who.wall), lease=Lease(who.lease, who.lease / 4, who.lease * 6)
+        backend, clock=WrongClock(who), lease=Lease(who.lease, who.lease / 4, who.lease * 6)
     )
     return graph.compile(saver)
 
 
 async def contend(line: Line, who: Contender, input: Any) -> Any:
-    """Call the graph once, at the signal."""
+    """Call the graph once, at the signal; says how long it took to be refused."""
     graph = graph_of(who, line, TalkingBackend(who, line))
     if who.barrier:
         line.say("ready")
         await line.heard()
-    return await graph.ainvoke(input, CONFIG)
+    began = time.monotonic()
+    try:
+        return await graph.ainvoke(input, CONFIG)
+    except DurableGraphError as error:
+        line.say("refused", type(error).__name__, time.monotonic() - began)
+        raise
 
 
 async def answer_often(line: Line, who: Contender, answers: Sequence[str]) -> list[str]:
@@ -181,6 +205,21 @@ async def keep_trying(line: Line, who: Contender, seconds: float) -> int:
         else:
             raise AssertionError(f"It was not refused, after {refused} refusals.")
     return refused
+
+
+def check_contended(path: Path) -> None:
+    """The thread has ended, and its log is one and whole: I4, I6 and I7.
+
+    Raises:
+        AssertionError: one of them does not hold.
+    """
+
+    async def check() -> None:
+        async with SqliteSaver(path) as saver:
+            await check_log(saver, "contended")
+
+    asyncio.run(check())
+    check_file(path)
 
 
 def records_of(path: Path) -> list[Any]:

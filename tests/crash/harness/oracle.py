@@ -23,6 +23,7 @@ from typing import Any
 from durable_graph.graph import CompiledGraph
 from durable_graph.log.records import ThreadKey
 from durable_graph.log.seal import open_header
+from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.crash.harness.effects import Ack, Effect
 
@@ -31,6 +32,7 @@ __all__ = [
     "acknowledged_again",
     "check_effects",
     "check_file",
+    "check_log",
     "check_thread",
     "ending_of",
 ]
@@ -99,24 +101,8 @@ async def check_thread(
         AssertionError: one of them does not hold.
     """
     config: RunnableConfig = {"configurable": {"thread_id": thread}}
-    saver = graph.checkpointer
-    assert saver is not None
-    key = ThreadKey.of(thread)
-    reading = await saver.backend.read(key)
-    assert reading is not None, "I6: there is no such thread"
-    head = reading.head
-    assert head.status == "finished", f"I6: the run is {head.status} ({head.reason})"
-
-    wrong = await saver.averify(thread)
-    assert wrong == [], f"I4: the chain does not verify: {wrong}"
-    records = await saver.backend.scan(key, ((1, head.seq),))
-    assert [record.seq for record in records] == list(range(1, head.seq + 1)), "I4: gaps"
-    commits = [header for r in records if (header := open_header(r, thread)).commit is not None]
-    infos = [header.commit for header in commits if header.commit is not None]
-    labels = {info.branch for info in infos}
-    assert len(labels) == branches, f"I4: {len(labels)} branches instead of {branches}"
-    for before, info in pairwise(infos):
-        assert info.parent == before.id or info.branch == info.id, "I4: an unlabelled branch"
+    assert graph.checkpointer is not None
+    await check_log(graph.checkpointer, thread, branches=branches)
 
     history = [one async for one in graph.aget_state_history(config)]
     known = {one.checkpoint_id for one in history}
@@ -134,6 +120,30 @@ async def check_thread(
         assert ending.done == expected.done, "I1: other nodes have ended"
         if stored:
             assert ending.tasks == expected.tasks, "I5: a task had several keys"
+
+
+async def check_log(saver: Saver, thread: str, *, branches: int = 1) -> None:
+    """I4 and I6, as far as they can be seen without the thread's graph.
+
+    Raises:
+        AssertionError: one of them does not hold.
+    """
+    key = ThreadKey.of(thread)
+    reading = await saver.backend.read(key)
+    assert reading is not None, "I6: there is no such thread"
+    head = reading.head
+    assert head.status == "finished", f"I6: the run is {head.status} ({head.reason})"
+
+    wrong = await saver.averify(thread)
+    assert wrong == [], f"I4: the chain does not verify: {wrong}"
+    records = await saver.backend.scan(key, ((1, head.seq),))
+    assert [record.seq for record in records] == list(range(1, head.seq + 1)), "I4: gaps"
+    headers = [open_header(record, thread) for record in records]
+    infos = [header.commit for header in headers if header.commit is not None]
+    labels = {info.branch for info in infos}
+    assert len(labels) == branches, f"I4: {len(labels)} branches instead of {branches}"
+    for before, info in pairwise(infos):
+        assert info.parent == before.id or info.branch == info.id, "I4: an unlabelled branch"
 
 
 def acknowledged_again(effects: Sequence[Effect], acks: Sequence[Ack]) -> list[Effect]:

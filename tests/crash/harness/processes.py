@@ -12,8 +12,10 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Final, Self
 
 __all__ = ["LIMIT", "Line", "Worker", "working"]
@@ -144,6 +146,21 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def stop(self) -> None:
+        """Stop it, and see that none of its threads does anything any more.
+
+        The signal takes effect thread by thread, and on a busy machine not at once.
+        """
+        self.signal(signal.SIGSTOP)
+        until = time.monotonic() + LIMIT
+        while not _stopped(self.pid):
+            assert time.monotonic() < until, f"{self!r} does not stop."
+            os.sched_yield()
+
+    def go_on(self) -> None:
+        """Let it go on after `stop`."""
+        self.signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill it, and wait until it is dead."""
         self.signal(signal.SIGKILL)
@@ -153,6 +170,14 @@ class Worker:
         self._process.join(LIMIT)
         assert self._process.exitcode is not None, f"{self!r} does not exit."
         self._over = True
+
+
+def _stopped(pid: int) -> bool:
+    tasks = Path(f"/proc/{pid}/task")
+    if not tasks.exists():  # not Linux: then nobody can tell
+        return True
+    stats = [task.read_text() for task in tasks.glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] in "Tt" for stat in stats)
 
 
 @contextlib.contextmanager

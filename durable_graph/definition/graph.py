@@ -86,6 +86,7 @@ class GraphDefinition:
             for branch in node.branches
             if branch.input is not None
         ]
+        _check_kinds(state, input, output, nodes)
         channels = _channels(schemas)
         _check_edges(nodes, start)
         codec = _codec(schemas)
@@ -136,6 +137,21 @@ class GraphDefinition:
         """A hint at the key that somebody may have meant."""
         near = difflib.get_close_matches(str(key), self.channels, n=1)
         return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _check_kinds(state: Schema, input: Schema, output: Schema, nodes: Mapping[str, Node]) -> None:
+    for what, schema in (("input", input), ("output", output)):
+        if schema.single != state.single:
+            one, other = ("one value", "keys") if schema.single else ("keys", "one value")
+            raise GraphDefinitionError(
+                f"The {what} schema {schema.type!r} describes {one}, but the state has {other}."
+            )
+    for node in nodes.values():
+        if node.input.single and not state.single:
+            raise GraphDefinitionError(
+                f"The input schema {node.input.type!r} of node {node.name!r} describes one value, "
+                f"but the state has keys."
+            )
 
 
 def _channels(schemas: Iterable[Schema]) -> dict[str, Channel]:

@@ -12,7 +12,16 @@ from durable_graph.errors import GraphDefinitionError
 from durable_graph.state.schema import Schema
 from durable_graph.types import Command, RetryPolicy
 
-__all__ = ["NOTHING", "Branch", "Function", "Join", "Node", "destinations_of", "name_of"]
+__all__ = [
+    "NOTHING",
+    "Branch",
+    "Function",
+    "Join",
+    "Node",
+    "destinations_of",
+    "name_of",
+    "policies_of",
+]
 
 Injected: TypeAlias = Literal["config", "runtime", "writer"]
 _INJECTED: Final[tuple[Injected, ...]] = ("config", "runtime", "writer")
@@ -143,9 +152,51 @@ NOTHING: Final = Function(
 
 
 def name_of(call: Any) -> str | None:
-    """The name that a function gives to its node."""
+    """The name that a function gives to its node; ``None`` if it has none to give."""
     bare = _bare(call)
-    return getattr(bare, "__name__", None) or type(bare).__name__ if callable(bare) else None
+    if not callable(bare):
+        return None
+    name = getattr(bare, "__name__", None) or type(bare).__name__
+    return None if name == "<lambda>" else name
+
+
+def policies_of(given: Any, node: str) -> tuple[RetryPolicy, ...]:
+    """The retry policies that a node was given: none, one or several.
+
+    Raises:
+        GraphDefinitionError: something is no policy, or a policy that cannot work.
+    """
+    if given is None:
+        return ()
+    several = isinstance(given, (list, tuple)) and not isinstance(given, RetryPolicy)
+    policies = tuple(given) if several else (given,)
+    for policy in policies:
+        wrong = _wrong_with(policy)
+        if wrong is not None:
+            raise GraphDefinitionError(f"The retry policy of node {node!r} {wrong}.")
+    return policies
+
+
+def _wrong_with(policy: Any) -> str | None:
+    # Otherwise it would come to light only when the node fails, and in its error's place.
+    if not isinstance(policy, RetryPolicy):
+        return f"is to be a RetryPolicy, or a list of them, not {policy!r}"
+    if not isinstance(policy.max_attempts, int) or policy.max_attempts < 1:
+        return f"needs max_attempts of at least 1, not {policy.max_attempts!r}"
+    for name in ("initial_interval", "backoff_factor", "max_interval"):
+        number = getattr(policy, name)
+        if not isinstance(number, (int, float)) or not number >= 0:
+            return f"needs {name} of at least 0, not {number!r}"
+    errors = policy.retry_on if isinstance(policy.retry_on, (list, tuple)) else (policy.retry_on,)
+    several = errors is policy.retry_on
+    for error in errors:
+        if isinstance(error, type):
+            if issubclass(error, BaseException):
+                continue
+        elif callable(error) and not several:
+            continue
+        return f"has {error!r} in retry_on; give classes of errors, or one function"
+    return None
 
 
 def destinations_of(call: Any) -> tuple[Any, ...] | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from durable_graph.types import Durability, OnPending, RunnableConfig
+from durable_graph.types import UNSET, Command, Durability, OnPending, RunnableConfig
 
 __all__ = ["Call"]
 
@@ -44,3 +44,8 @@ class Call:
     max_concurrency: int | None = None
     interrupt_before: Collection[str] = ()
     interrupt_after: Collection[str] = ()
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers what the thread asks."""
+        return isinstance(self.input, Command) and self.input.resume is not UNSET

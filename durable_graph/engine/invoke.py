@@ -18,7 +18,7 @@ from durable_graph.engine.call import Call
 from durable_graph.engine.hot import Hot
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.live import LiveThread
-from durable_graph.engine.opening import open_run, open_unstored
+from durable_graph.engine.opening import leave_answer, open_run, open_unstored
 from durable_graph.engine.run import Run
 from durable_graph.engine.stream import Event, Stream
 from durable_graph.errors import DurableGraphError
@@ -55,8 +55,13 @@ async def invoke(
     if keeper is None or call.thread is None:
         return await _invoke_unstored(definition, call, stream)
     key = ThreadKey.of(call.thread)
+    posted = None
+    while call.answers and keeper.runs(key):
+        # A server that runs the thread and receives the answer: the usual case.
+        here = keeper.owner()
+        posted = await leave_answer(keeper, here, definition, call, key, posted, beside=True)
     async with keeper.running(key, call.run) as owner:
-        run, go_on = await open_run(keeper, owner, definition, call, key, stream)
+        run, go_on = await open_run(keeper, owner, definition, call, key, stream, posted)
         log = run.live.log
         try:
             if go_on:

@@ -44,6 +44,7 @@ class Keeper:
         self.hot = HotThreads()
         self.ending: dict[ThreadKey, Future[None]] = {}
         """Threads whose run has been left by its watcher and is about to end."""
+        self._waiting: dict[ThreadKey, list[Future[None]]] = {}
         self._owners: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Owner] = (
             weakref.WeakKeyDictionary()
         )
@@ -90,6 +91,18 @@ class Keeper:
             yield owner
         finally:
             del owner.runs[key]
+            for future in self._waiting.pop(key, ()):
+                if future.set_running_or_notify_cancel():
+                    future.set_result(None)
+
+    def released(self, key: ThreadKey) -> Future[None] | None:
+        """What is done once this process does not run a thread any more; ``None`` if it does
+        not now. From any event loop."""
+        if not self.runs(key):
+            return None
+        future: Future[None] = Future()
+        self._waiting.setdefault(key, []).append(future)
+        return future
 
     def runs(self, key: ThreadKey) -> bool:
         """Whether this process runs a thread."""

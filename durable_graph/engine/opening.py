@@ -47,9 +47,9 @@ from durable_graph.log.records import (
 )
 from durable_graph.log.seal import blob_digest
 from durable_graph.ports.backend import Backend, Message, Position
-from durable_graph.types import START, UNSET, Command, Overwrite
+from durable_graph.types import START, Command, Overwrite
 
-__all__ = ["hold", "open_run", "open_unstored", "situation_of"]
+__all__ = ["hold", "leave_answer", "open_run", "open_unstored", "situation_of"]
 
 # A claim is refused when somebody else was faster. Each time there is something new to see, so
 # this many refusals in a row mean that others keep changing the thread.
@@ -63,8 +63,18 @@ async def open_run(
     call: Call,
     key: ThreadKey,
     stream: Stream,
+    posted: Message | None = None,
 ) -> tuple[Run, bool]:
     """Begin a call; returns the run, and whether there is anything to run.
+
+    Args:
+        keeper: where threads are stored.
+        owner: who is to own the thread.
+        definition: the graph.
+        call: the call.
+        key: the thread.
+        stream: who watches.
+        posted: the call's answer, if it was left for an owner whose run is over by now.
 
     Raises:
         RunError: the thread's state does not allow the call.
@@ -72,30 +82,27 @@ async def open_run(
         InvalidUpdateError: the input cannot become part of the state.
         StorageError: storage failed.
     """
-    posted: Message | None = None
     for _ in range(_CLAIMS):
         view = await load(keeper, definition, key, call.checkpoint)
         situation = await situation_of(keeper.backend, view)
         opening = _Opening(keeper, owner, definition, call, key, stream, view)
-        if posted is None:
-            action = opening.decide(situation)
-            if action is Action.RETURN:
-                opening.run.teller.unchanged()
-                return opening.run, False
-            if action is Action.POST:
-                posted = await opening.post()
-        else:
+        if posted is not None and situation != "running":
             posted = await keeper.backend.post(key, posted)
             if posted.verdict is not None:
                 # The owner has seen it; its run has done what the answer was for.
                 raise_verdict(posted, key.thread)
-                if situation != "running":
-                    return opening.run, False
-            # Or it left without seeing it: then it is up to this call.
-            action = Action.POST if situation == "running" else Action.GO_ON
+                return opening.run, False
+            action = Action.GO_ON  # it left without seeing it: then it is up to this call
+        elif posted is not None:
+            action = Action.POST
+        else:
+            action = opening.decide(situation)
         if action is Action.POST:
-            await _until_it_moves(keeper, view, key)
+            posted = await leave_answer(keeper, owner, definition, call, key, posted)
             continue
+        if action is Action.RETURN:
+            opening.run.teller.unchanged()
+            return opening.run, False
         try:
             await opening.begin(action, situation, posted)
         except FencedError:
@@ -110,6 +117,51 @@ async def open_run(
             raise
         return opening.run, True
     raise ThreadBusyError(f"Others keep changing thread {key.thread!r}; call again later.")
+
+
+async def leave_answer(
+    keeper: Keeper,
+    owner: Owner,
+    definition: GraphDefinition,
+    call: Call,
+    key: ThreadKey,
+    posted: Message | None,
+    *,
+    beside: bool = False,
+) -> Message | None:
+    """Leave the call's answer for the run that owns the thread, and wait for that run's end.
+
+    Args:
+        keeper: where threads are stored.
+        owner: this event loop.
+        definition: the graph.
+        call: the call.
+        key: the thread.
+        posted: the answer, if it has been left already.
+        beside: whether the run is one of this process; it may not have begun yet, or be about
+            to end.
+
+    Returns:
+        The answer as it was left; ``None`` if no run owned the thread.
+
+    Raises:
+        NothingToResumeError: there is no such question.
+        AlreadyAnsweredError: there is, and somebody else was faster.
+        ThreadBusyError: the call wants more than to answer.
+    """
+    while True:
+        view = await load(keeper, definition, key, call.checkpoint)
+        situation = await situation_of(keeper.backend, view)
+        if situation == "running" and posted is None:
+            opening = _Opening(keeper, owner, definition, call, key, Stream(), view)
+            opening.decide(situation)
+            posted = await opening.post()
+        elif situation == "running" and posted is not None:
+            posted = await keeper.backend.post(key, posted)
+            raise_verdict(posted, key.thread)
+        elif view is None or not (beside and keeper.runs(key)):
+            return posted
+        await _until_it_moves(keeper, view, key)
 
 
 def open_unstored(definition: GraphDefinition, call: Call, live: LiveThread, stream: Stream) -> Run:
@@ -181,17 +233,21 @@ async def situation_of(backend: Backend, view: View | None) -> Situation:
 
 
 async def _until_it_moves(keeper: Keeper, view: View | None, key: ThreadKey) -> None:
-    """Wait until the thread has moved on, or for so long that its owner may have died."""
+    """Wait until the thread has moved on, this process's run of it has ended, or for so long
+    that its owner may have died."""
     if view is None:
         return
     moved = asyncio.ensure_future(keeper.backend.changed(key, Position.of(view.head)))
     tired = asyncio.ensure_future(keeper.clock.sleep(keeper.lease.interval))
+    waiting = [moved, tired]
+    if (released := keeper.released(key)) is not None:
+        waiting.append(asyncio.ensure_future(asyncio.wrap_future(released)))
     try:
-        await asyncio.wait([moved, tired], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        moved.cancel()
-        tired.cancel()
-        await asyncio.wait([moved, tired])
+        for future in waiting:
+            future.cancel()
+        await asyncio.wait(waiting)
     if not moved.cancelled():
         moved.result()
 
@@ -250,11 +306,14 @@ class _Opening:
         view = self._view
         if self._branch and view is None:
             raise CheckpointNotFoundError(f"There is no thread {self._key.thread!r}.")
+        questions = self._questions()
+        if situation == "running" and self._answers and view is not None and view.scope.answers:
+            questions = max(questions, 1)  # `post` says that somebody was faster
         return admit(
             situation,
             self._asked,
             thread=self._key.thread,
-            questions=self._questions(),
+            questions=questions,
             on_pending=self._call.on_pending,
             branch=self._branch,
             posted=bool(view is not None and view.messages),
@@ -439,7 +498,7 @@ def _what_is_asked(call: Call, view: View | None, definition: GraphDefinition) -
     if call.input is None:
         return "nothing"
     if isinstance(call.input, Command):
-        return "answer" if call.input.resume is not UNSET else "input"
+        return "answer" if call.answers else "input"
     if view is not None and view.head.input is not None:
         digest = _input_digest(definition, call.input, view.head.secret)
         if digest == view.head.input:

@@ -51,6 +51,7 @@ async def history(
     keeper: Keeper,
     key: ThreadKey,
     *,
+    only: str | None,
     filter: Mapping[str, Any] | None,
     before: str | None,
     limit: int | None,
@@ -60,24 +61,29 @@ async def history(
     Reads a page at a time and holds nothing meanwhile. A checkpoint whose records are damaged is
     shown with the error as its values; one that was pruned is left out.
 
+    Args:
+        definition: the graph.
+        keeper: where the thread is stored.
+        key: the thread.
+        only: the one checkpoint that is meant; ``None`` for all.
+        filter: only checkpoints with this metadata.
+        before: only checkpoints before this one.
+        limit: how many at most.
+
     Raises:
-        CheckpointNotFoundError: there is no checkpoint `before`.
+        CheckpointNotFoundError: there is no checkpoint of a name that is given.
     """
     reading = await keeper.backend.read(key)
+    oldest = 1 if only is None else await _place(keeper, key, only)
     if reading is None:
         return
     head = reading.head
-    last = head.seq
+    last = head.seq if only is None else oldest
     if before is not None:
-        at = await keeper.backend.read(key, before)
-        if at is None or not at.records:
-            raise CheckpointNotFoundError(
-                f"Thread {key.thread!r} has no checkpoint {before!r}, or it was pruned."
-            )
-        last = at.records[-1].seq - 1
+        last = min(last, await _place(keeper, key, before) - 1)
     left = limit
-    while last > 0 and (left is None or left > 0):
-        first = max(1, last - _PAGE + 1)
+    while last >= oldest and (left is None or left > 0):
+        first = max(oldest, last - _PAGE + 1)
         page = await _Page.read(definition, keeper, key, head, first, last)
         for number in range(last, first - 1, -1):
             shown = await page.snapshot(number, filter)
@@ -89,6 +95,20 @@ async def history(
                 if left == 0:
                     return
         last = first - 1
+
+
+async def _place(keeper: Keeper, key: ThreadKey, checkpoint: str) -> int:
+    """The record of a checkpoint.
+
+    Raises:
+        CheckpointNotFoundError: there is none.
+    """
+    at = await keeper.backend.read(key, checkpoint)
+    if at is None or not at.records:
+        raise CheckpointNotFoundError(
+            f"Thread {key.thread!r} has no checkpoint {checkpoint!r}, or it was pruned."
+        )
+    return at.records[-1].seq
 
 
 class _Page:

@@ -15,7 +15,14 @@ from durable_graph.engine.invoke import Result, RunTask
 from durable_graph.engine.snapshots import history, snapshot
 from durable_graph.engine.stream import Event
 from durable_graph.errors import ConfigError, MissingCheckpointerError
-from durable_graph.graph.config import merge_configs, modes_of, nodes_of, read_call, thread_of
+from durable_graph.graph.config import (
+    merge_configs,
+    modes_of,
+    nodes_of,
+    read_call,
+    refuse_empty,
+    thread_of,
+)
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.clock import SystemChance
 from durable_graph.saver import Saver
@@ -125,7 +132,7 @@ class CompiledGraph(SyncGraph):
         if modes != ("values",):
             parts = self.astream(input, config, stream_mode=stream_mode, **options)
             return [part async for part in parts]
-        call = self._call(input, config, **options)
+        call = self._call_to_run(input, config, **options)
         result = await RunTask(self.definition, self.checkpointer, call).result()
         return _returned(result)
 
@@ -168,7 +175,7 @@ class CompiledGraph(SyncGraph):
         if version not in ("v1", "v2"):
             raise ConfigError(f"version is 'v1' or 'v2', not {version!r}.")
         modes = modes_of(stream_mode)
-        call = self._call(
+        call = self._call_to_run(
             input,
             config,
             interrupt_before=interrupt_before,
@@ -208,20 +215,29 @@ class CompiledGraph(SyncGraph):
         A checkpoint whose records are damaged has the `IntegrityError` as its `values`.
 
         Args:
-            config: names the thread.
+            config: names the thread; with a `checkpoint_id`, that checkpoint alone is meant.
             filter: only checkpoints with this metadata, such as ``{"source": "input"}``.
             before: only checkpoints before the one that this config names.
             limit: how many at most.
+
+        Raises:
+            CheckpointNotFoundError: the thread has no checkpoint that is named.
         """
         saver = self._saver("aget_state_history")
-        thread, _ = thread_of(merge_configs(self._config, config))
+        thread, only = thread_of(merge_configs(self._config, config))
         last = None
         if before is not None:
             last = before.get("configurable", {}).get("checkpoint_id")
             if last is None:
                 raise ConfigError("`before` is a config with a checkpoint_id.")
         shown = history(
-            self.definition, saver, ThreadKey.of(thread), filter=filter, before=last, limit=limit
+            self.definition,
+            saver,
+            ThreadKey.of(thread),
+            only=only,
+            filter=filter,
+            before=last,
+            limit=limit,
         )
         async for one in shown:
             yield one
@@ -268,6 +284,11 @@ class CompiledGraph(SyncGraph):
                 f"compile(checkpointer=...)."
             )
         return self.checkpointer
+
+    def _call_to_run(self, input: Any, config: RunnableConfig | None, **options: Any) -> Call:
+        if self.checkpointer is not None:
+            refuse_empty(input)
+        return self._call(input, config, **options)
 
     def _call(
         self,

@@ -9,10 +9,18 @@ import orjson
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.call import Call
-from durable_graph.errors import ConfigError
-from durable_graph.types import All, Durability, OnPending, RunnableConfig, StreamMode
+from durable_graph.errors import ConfigError, EmptyInputError
+from durable_graph.types import (
+    UNSET,
+    All,
+    Command,
+    Durability,
+    OnPending,
+    RunnableConfig,
+    StreamMode,
+)
 
-__all__ = ["merge_configs", "modes_of", "nodes_of", "read_call", "thread_of"]
+__all__ = ["merge_configs", "modes_of", "nodes_of", "read_call", "refuse_empty", "thread_of"]
 
 _MODES: tuple[StreamMode, ...] = (
     "values",
@@ -114,6 +122,21 @@ def nodes_of(
     return nodes
 
 
+def refuse_empty(input: Any) -> None:
+    """Refuse a command that says nothing: as an input it would drop what is due.
+
+    Raises:
+        EmptyInputError: it is one.
+    """
+    if not isinstance(input, Command):
+        return
+    if input.update is None and input.resume is UNSET and not input.goto:
+        raise EmptyInputError(
+            "The command is empty. Give it an update, a goto or an answer; to go on with a thread "
+            "as it stands, call with None."
+        )
+
+
 def modes_of(stream_mode: StreamMode | Sequence[StreamMode] | None) -> tuple[StreamMode, ...]:
     """The modes that are asked for.
 
@@ -135,12 +158,16 @@ def merge_configs(first: RunnableConfig, second: RunnableConfig | None) -> Runna
     if "configurable" in merged:
         merged["configurable"] = {**first.get("configurable", {}), **second.get("configurable", {})}
     if "metadata" in merged:
-        merged["metadata"] = {**first.get("metadata", {}), **second.get("metadata", {})}
+        own = second.get("metadata") or {}
+        merged["metadata"] = {**(first.get("metadata") or {}), **own}
     return merged
 
 
 def _metadata(config: RunnableConfig) -> dict[str, Any]:
-    metadata = dict(config.get("metadata", {}))
+    given = config.get("metadata") or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"The config's metadata is a dict, not {given!r}.")
+    metadata = dict(given)
     if "run_id" in config:
         metadata["run_id"] = str(config["run_id"])
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from durable_graph.definition.node import (
     Node,
     destinations_of,
     name_of,
+    policies_of,
 )
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
@@ -108,21 +109,25 @@ class StateGraph:
             if action is not None:
                 raise GraphDefinitionError("Give add_node a name and a function, or a function.")
             action, name = node, name_of(node)
-            if name is None or name == "<lambda>":
+            if name is None:
                 raise GraphDefinitionError(f"{node!r} has no name; give one: add_node(name, ...).")
             node = name
         if action is None:
             raise GraphDefinitionError(f"Node {node!r} needs a function: add_node(name, function).")
         self._check_new_name(node)
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise GraphDefinitionError(
+                f"The metadata of node {node!r} is a dict, not {metadata!r}."
+            )
         function = Function.of(action, f"Node {node!r}")
         if input_schema is None and _is_schema(function.annotation):
             input_schema = function.annotation
         self._nodes[node] = _Spec(
             function=function,
             input=input_schema,
-            retry=_policies(retry_policy),
+            retry=policies_of(retry_policy, node),
             metadata=metadata,
-            destinations=destinations_of(action) if destinations is None else tuple(destinations),
+            destinations=destinations_of(action) if destinations is None else _names(destinations),
         )
         return self
 
@@ -138,7 +143,12 @@ class StateGraph:
             self._check_source(start_key)
             self._leaving(start_key).targets[end_key] = None
             return self
-        sources = tuple(sorted(set(start_key)))  # their order means nothing, so it names nothing
+        names = set(start_key) if isinstance(start_key, Iterable) else {start_key}
+        if not all(isinstance(name, str) for name in names):
+            raise GraphDefinitionError(
+                f"An edge leads from a node's name, or a list of names, not {start_key!r}."
+            )
+        sources = tuple(sorted(names))  # their order means nothing, so it names nothing
         if not sources:
             raise GraphDefinitionError(f"The edge to {end_key!r} has an empty list of sources.")
         for source in sources:
@@ -169,7 +179,7 @@ class StateGraph:
             GraphDefinitionError: `path` is no function, or `source` has a branch of its name.
         """
         self._check_source(source)
-        name = name_of(path) or "condition"
+        name = name_of(path) or ("<lambda>" if callable(path) else "condition")
         branches = self._leaving(source).branches
         if name in branches:
             raise GraphDefinitionError(
@@ -184,7 +194,7 @@ class StateGraph:
         elif isinstance(path_map, Mapping):
             ends = dict(path_map)
         else:
-            ends = {end: end for end in path_map}
+            ends = {end: end for end in _names(path_map)}
         schema = function.annotation if _is_schema(function.annotation) else None
         branches[name] = _BranchSpec(function, ends, schema)
         return self
@@ -317,10 +327,9 @@ class StateGraph:
             )
 
 
-def _policies(given: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryPolicy, ...]:
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, RetryPolicy) else tuple(given)
+def _names(given: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
+    # A text is a sequence of letters, which nobody means.
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _is_schema(annotation: Any) -> bool:

@@ -117,9 +117,6 @@ class State(TypedDict, total=False):
     slow: str
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a process refuses every second call on a thread that it runs itself"
-)
 async def test_an_answer_to_a_run_of_the_same_process_goes_through_its_inbox(
     saver: Saver, config: RunnableConfig
 ) -> None:

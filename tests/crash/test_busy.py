@@ -21,10 +21,6 @@ from tests.crash.harness.swarm import STEPS, swarm, thread_names
 
 PROCESSES = 8
 RUNS = 50 if TORTURE else 8
-UNMADE = pytest.mark.xfail(
-    strict=True,
-    reason="changing a new file to write-ahead logging does not wait for others' locks",
-)
 
 
 def lock(path: Path) -> sqlite3.Connection:
@@ -95,7 +91,6 @@ async def test_a_lock_that_lasts_too_long_is_told_and_can_be_tried_again(tmp_pat
         assert await graph.ainvoke({"log": ["input"]}, CONFIG) == {"log": ["input", "only"]}
 
 
-@UNMADE
 async def test_a_file_that_others_are_just_making_is_waited_for(tmp_path: Path) -> None:
     """Whoever opens a new file while another writes to it waits, as for any other lock."""
     path = tmp_path / "threads.db"
@@ -108,7 +103,6 @@ async def test_a_file_that_others_are_just_making_is_waited_for(tmp_path: Path) 
         assert await call == {"log": ["input", "only"]}
 
 
-@pytest.mark.xfail(strict=False, reason="as above, when it so happens")
 def test_many_processes_make_a_file_at_once(tmp_path: Path) -> None:
     """However many open a new file at the same moment, each finds it made."""
     for seed in rounds(3, 50):

@@ -18,10 +18,6 @@ def test_a_forked_child_cannot_use_its_parents_saver(tmp_path: Path) -> None:
     check_file(tmp_path / "threads.db")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="SQLite's record of held locks is inherited, so the child's own connections hold none",
-)
 def test_a_forked_child_that_makes_its_own_saver_loses_nothing(tmp_path: Path) -> None:
     """What the child was told is stored stays stored, whatever its parent does with the file."""
     with Worker(child_makes_its_own, tmp_path / "threads.db") as worker:

@@ -116,9 +116,6 @@ def test_a_loop_that_is_closed_in_the_middle_of_a_run_leaves_its_thread_to_the_n
     assert (kind, state, wrong) == ("ended", {"log": ["hang"]}, [])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a run awaits its storage also when its coroutine is thrown away"
-)
 def test_a_run_that_is_thrown_away_with_its_loop_makes_no_noise(tmp_path: Path) -> None:
     """A coroutine that is closed because nobody will run it any more ends without an error."""
     with Worker(close_a_loop, tmp_path / "threads.db") as worker:

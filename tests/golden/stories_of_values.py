@@ -182,7 +182,7 @@ async def _write_types(state: Values) -> Values:
             "str": "a lone \ud800 surrogate",
             "tuple": (1, (), [(2,)]),
             "set": {1, "two", (3,), None},
-            "frozenset": frozenset({frozenset(), frozenset({b"x"})}),
+            "frozenset": frozenset({frozenset(), frozenset("abcdefgh")}),
             "bytes": bytes(range(0, 256, 15)),
             "bytearray": bytearray(b"changes"),
             "complex": [complex(1.5, -0.0), complex(float("inf"), 2.0)],

@@ -93,6 +93,7 @@ def test_a_corpus_is_overwritten_on_purpose(tmp_path: Path) -> None:
 
 
 def _expect_same(then: Path, now: Path) -> None:
+    assert then.exists(), f"{then} is missing.\n{_WHAT_TO_DO}"
     before, after = (path.read_text(encoding="utf-8").split("\n") for path in (then, now))
     if before != after:
         changes = difflib.unified_diff(before, after, "as it was", "as it is now", "", "", 1, "")

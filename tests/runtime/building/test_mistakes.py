@@ -232,8 +232,10 @@ async def test_a_bad_version_is_refused(saver: Saver, config: RunnableConfig) ->
 async def test_metadata_of_none_is_no_metadata(saver: Saver, config: RunnableConfig) -> None:
     """Callers that pass on what they were given often pass None."""
     given: Any = {**config, "metadata": None}
-    graph = chain(("a", says("a")), saver=saver).with_config({"metadata": {"who": "me"}})
+    graph = chain(("a", says("a")), saver=saver)
     assert (await graph.ainvoke({}, given))["items"] == ["a"]
+    assert "who" not in ((await graph.aget_state(config)).metadata or {})
+    await graph.with_config({"metadata": {"who": "me"}}).ainvoke({}, given)
     assert ((await graph.aget_state(config)).metadata or {})["who"] == "me"
 
 

@@ -142,12 +142,6 @@ async def test_an_answer_reaches_a_running_thread_through_its_inbox(busy: Busy) 
     assert len([s for s in await history(busy.graph, busy.config) if s.next == ()]) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ThreadBusyError,
-    reason="a thread that this saver runs is refused before it is looked at, so its own process "
-    "cannot leave an answer in the inbox",
-)
 async def test_an_answer_of_the_owners_own_process_reaches_the_run_too(busy: Busy) -> None:
     """A server that runs the thread and receives the answer is the usual case."""
     answering = asyncio.create_task(busy.graph.ainvoke(Command(resume="!"), busy.config))
@@ -215,12 +209,6 @@ async def test_an_answer_that_was_left_behind_is_taken_up_by_the_next_call(
     assert (await graph.ainvoke(None, config))["items"] == ["left"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=IndexError,
-    reason="once the inbox has answered the last question, a bare answer is matched with an empty "
-    "list of open ones",
-)
 async def test_the_first_of_two_answers_wins_when_one_was_left_behind(
     saver: Saver, config: RunnableConfig
 ) -> None:

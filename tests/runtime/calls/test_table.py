@@ -241,14 +241,7 @@ async def test_a_running_thread_is_busy(
     assert program.runs.count("work") == 1
 
 
-_NO_INBOX = pytest.mark.xfail(
-    strict=True,
-    reason="a thread that this saver runs is refused before it is looked at, so its own process "
-    "cannot leave an answer in the inbox",
-)
-
-
-@pytest.mark.parametrize("by", [pytest.param("this saver", marks=_NO_INBOX), "another saver"])
+@pytest.mark.parametrize("by", [pytest.param("this saver"), "another saver"])
 async def test_an_answer_on_a_running_thread_that_asks_nothing_is_refused(
     by: str, saver: Saver, config: RunnableConfig
 ) -> None:

@@ -241,7 +241,7 @@ async def test_a_long_history_is_read_in_pages_and_whole(
 async def test_a_checkpoint_that_is_not_there_is_an_error(
     unknown: str, saver: Saver, config: RunnableConfig
 ) -> None:
-    """Reading it, going on from it, editing it, and the history before it."""
+    """Reading it, going on from it, editing it, its history, and the history before it."""
     graph = chain(("a", says("a")), saver=saver)
     await graph.ainvoke({}, config)
     wrong: RunnableConfig = {"configurable": {**config["configurable"], "checkpoint_id": unknown}}
@@ -253,6 +253,8 @@ async def test_a_checkpoint_that_is_not_there_is_an_error(
         await graph.aupdate_state(wrong, {"items": ["x"]})
     with pytest.raises(CheckpointNotFoundError):
         await history(graph, config, before=wrong)
+    with pytest.raises(CheckpointNotFoundError):
+        await history(graph, wrong)
     assert len(await history(graph, config)) == 3
 
 
@@ -268,6 +270,8 @@ async def test_a_checkpoint_of_a_thread_that_is_not_there_is_an_error(
             await graph.ainvoke(given, wrong)
     with pytest.raises(CheckpointNotFoundError):
         await graph.aget_state(wrong)
+    with pytest.raises(CheckpointNotFoundError):
+        await history(graph, wrong)
     assert await collect(saver.alist_threads()) == []
 
 

@@ -139,9 +139,6 @@ async def test_a_cursor_names_the_record_that_holds_the_event(
         assert threads[0].records >= place(part["cursor"])[0]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="all messages of one update have the cursor of that update's event"
-)
 async def test_each_message_of_an_update_has_a_cursor_of_its_own(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -157,9 +154,6 @@ async def test_each_message_of_an_update_has_a_cursor_of_its_own(
     assert len(set(cursors)) == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a values part has its questions in the data, and no key `interrupts`"
-)
 async def test_a_values_part_keeps_questions_apart(saver: Saver, config: RunnableConfig) -> None:
     """In version v2 the data is the state alone, and `interrupts` a key beside it."""
 

@@ -43,21 +43,14 @@ async def by_dropping(stream: RunStream) -> None:
     await anext(stream)
 
 
-_GOES_ON = pytest.mark.xfail(
-    strict=True,
-    reason="a dropped stream is closed first, which wakes the run, and its task is cancelled "
-    "only a turn of the loop later: in between, the run goes on with what is due",
-)
-
-
 @pytest.mark.parametrize(
     "leave",
     [
         by_aclose,
         by_aclosing,
-        pytest.param(by_break, marks=_GOES_ON),
-        pytest.param(by_error, marks=_GOES_ON),
-        pytest.param(by_dropping, marks=_GOES_ON),
+        pytest.param(by_break),
+        pytest.param(by_error),
+        pytest.param(by_dropping),
     ],
 )
 async def test_leaving_early_stops_the_run_at_its_last_step(

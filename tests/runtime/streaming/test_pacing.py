@@ -76,14 +76,7 @@ class Emits:
             self.emitted += 1
 
 
-_RUNS_AHEAD = pytest.mark.xfail(
-    strict=True,
-    reason="the room is looked at only after the loop has taken an event in, so a worker thread "
-    "posts thousands of events before it is stopped",
-)
-
-
-@pytest.mark.parametrize("kind", ["on_the_loop", pytest.param("in_a_thread", marks=_RUNS_AHEAD)])
+@pytest.mark.parametrize("kind", ["on_the_loop", pytest.param("in_a_thread")])
 async def test_a_node_is_never_far_ahead_of_a_slow_watcher(
     kind: str, saver: Saver, config: RunnableConfig
 ) -> None:
@@ -101,7 +94,6 @@ async def test_a_node_is_never_far_ahead_of_a_slow_watcher(
     assert ahead <= streams._LIMIT + LEEWAY
 
 
-@_RUNS_AHEAD
 async def test_two_nodes_at_once_share_the_buffer(saver: Saver, config: RunnableConfig) -> None:
     """A sync and an async node together are no further ahead, and each one's order holds."""
     emits, others = Emits(), Emits()

@@ -82,10 +82,6 @@ async def test_several_updates_of_one_key_are_shown_one_by_one(
     assert events == [{"node": [{"items": ["a"]}, {"items": ["b"]}]}]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="update_payload() lists the updates as they were returned, not one dict a write",
-)
 async def test_updates_with_a_repeated_key_have_one_dict_for_each_write(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -205,12 +201,6 @@ async def test_going_on_begins_with_the_values_there_are(
     assert events == [{"items": ["a"], "count": 0}, {"items": ["a", "!"], "count": 0}]
 
 
-_NOTHING_SHOWN = pytest.mark.xfail(
-    strict=True, reason="a call that finds nothing to run emits nothing at all"
-)
-
-
-@_NOTHING_SHOWN
 @pytest.mark.parametrize("given", [None, {"items": ["in"]}], ids=["None", "same input"])
 async def test_a_call_that_changes_nothing_still_shows_the_question(
     given: Any, saver: Saver, config: RunnableConfig
@@ -223,7 +213,6 @@ async def test_a_call_that_changes_nothing_still_shows_the_question(
     assert again[-2:] == first[-2:]
 
 
-@_NOTHING_SHOWN
 async def test_a_call_on_a_finished_thread_shows_its_state(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -234,7 +223,6 @@ async def test_a_call_on_a_finished_thread_shows_its_state(
     assert await collect(graph.astream(None, config, stream_mode="values")) == [result]
 
 
-@pytest.mark.xfail(strict=True, reason="no event tells of a static breakpoint")
 async def test_a_breakpoint_is_shown_as_an_interrupt_without_questions(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -244,7 +232,6 @@ async def test_a_breakpoint_is_shown_as_an_interrupt_without_questions(
     assert events == [{"a": {"items": ["a"]}}, {"__interrupt__": ()}]
 
 
-@pytest.mark.xfail(strict=True, reason="an input that is a command has no values event")
 async def test_an_update_by_command_is_shown_like_an_input(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -256,11 +243,6 @@ async def test_an_update_by_command_is_shown_like_an_input(
     assert events == [{"items": ["u"], "count": 0}, {"items": ["u", "a"], "count": 0}]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="at a replay from an input the first step's events come first, then once more; "
-    "the fork's own are missing",
-)
 async def test_a_replayed_input_is_shown_once(saver: Saver, config: RunnableConfig) -> None:
     """Going on from an input's checkpoint shows each state once: before it, then after it."""
     graph = chain(("a", says("a")), saver=saver)

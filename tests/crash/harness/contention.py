@@ -102,7 +102,10 @@ class TalkingBackend(SqliteBackend):
     ) -> Sequence[Outcome]:
         if self._who.tells_appends:
             self._line.say("append")
-        return await super().append(batch, beat)
+        outcomes = await super().append(batch, beat)
+        if any(record.kind == "tasks" for append in batch for record in append.records):
+            self._line.say("stored")  # what a task has come to while another is held
+        return outcomes
 
     async def changed(self, thread: ThreadKey, seen: Position) -> None:
         self._line.say("waiting")
@@ -168,12 +171,18 @@ async def contend(line: Line, who: Contender, input: Any) -> Any:
         raise
 
 
-async def answer_often(line: Line, who: Contender, answers: Sequence[str]) -> list[str]:
-    """Answer the open question many times at once; returns what became of each answer."""
+async def answer_often(
+    line: Line, who: Contender, answers: Sequence[str], question: str | None
+) -> list[str]:
+    """Answer the open question many times at once, by its id or as the only one.
+
+    Returns what became of each answer.
+    """
     graph = graph_of(who, line, TalkingBackend(who, line))
     line.say("ready")
     await line.heard()
-    calls = (graph.ainvoke(Command(resume=answer), CONFIG) for answer in answers)
+    resumes = [{question: answer} if question else answer for answer in answers]
+    calls = (graph.ainvoke(Command(resume=resume), CONFIG) for resume in resumes)
     done = await asyncio.gather(*calls, return_exceptions=True)
     return [type(one).__name__ if isinstance(one, BaseException) else "taken" for one in done]
 

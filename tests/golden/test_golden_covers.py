@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden.corpus import folder_of, records_file, unpack
+from tests.golden.corpus import folder_of, records_file, states_file, unpack
 from tests.golden.covered import UNUSED, held, known
 from tests.golden.stored import to_things
 from tests.golden.stories import STORIES
@@ -53,6 +53,16 @@ def test_the_operations_are_those_of_the_format() -> None:
     assert KNOWN["reason"] == {
         *("None", "ValueError", "breakpoint", "cancelled", "edited", "recursion limit", "storage"),
     }
+
+
+def test_every_thread_comes_to_its_end() -> None:
+    """A thread that had not finished goes on in its story, and does finish."""
+    for story in STORIES:
+        text = states_file(folder_of(), story.thread).read_text(encoding="utf-8")
+        before, _, after = text.partition("= gone on with\n")
+        finished = before.startswith("status finished\n")
+        assert finished == (story.end is None), story.thread
+        assert finished or "\nstatus finished\n" in after, story.thread
 
 
 def test_every_table_of_the_file_has_rows(tmp_path: Path) -> None:

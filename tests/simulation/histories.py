@@ -83,7 +83,8 @@ def explore_apart(seeds: range, seconds: float) -> dict[int, str]:
         )
         output, end = done.stdout, f"the process ended: {done.stderr.decode()[-2000:]}"
     except subprocess.TimeoutExpired as error:
-        output, end = error.stdout or b"", f"no end after {seconds} s for all of {seeds}"
+        output = error.stdout or b""
+        end = f"no end after {seconds} s for all of {seeds}; those behind it were not run"
     lines = [json.loads(line) for line in output.splitlines() if line.endswith(b"]")]
     wrong = {seed: problem for seed, problem in lines if problem is not None}
     if len(lines) < len(seeds):

@@ -22,6 +22,7 @@ from durable_graph.engine.run import Run
 from durable_graph.engine.runlog import RunLog
 from durable_graph.engine.writer import Writer
 from durable_graph.errors import IntegrityError, OutcomeUnknownError, StorageError
+from durable_graph.log import seal as seals
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Head, Ranges
 from durable_graph.log.seal import Draft, Header, open_record, seal
@@ -167,6 +168,12 @@ def swallowed_damage(patch: pytest.MonkeyPatch) -> None:
                 continue
 
     patch.setattr(reading, "fold_records", lenient)
+
+
+def digest_of_nothing(patch: pytest.MonkeyPatch) -> None:
+    """The digest that protects a record does not depend on its body."""
+    digest = seals._digest
+    patch.setattr(seals, "_digest", lambda body, secret: digest(b"", secret))
 
 
 def results_twice(patch: pytest.MonkeyPatch) -> None:
@@ -337,6 +344,7 @@ def _all() -> Iterator[tuple[str, Plant]]:
         another_commit,
         swallowed_write,
         swallowed_damage,
+        digest_of_nothing,
         results_twice,
         finished_tasks_again,
         answers_by_order,

@@ -10,13 +10,14 @@ swallowed decode error      here: `swallowed_damage`
 ``except: return None``     here: `swallowed_write`, `lost_error`
 retry with a new commit_id  here: `another_commit`; the contract: `RefusesARepetition`
 unsalted key join           the contract: `JoinsNames`
-fsync off                   `tests/backends/test_sqlite_power_loss.py`
+fsync off                   `test_a_disk_that_lies_is_noticed`
 lock held across an await   the contract: `LockedByCancelling`
-no authenticated data       not yet: nothing is encrypted
+no authenticated data       here: `digest_of_nothing` (nothing is encrypted)
 ==========================  ==========================================================
 
-The contract's faults are in `tests/backends/test_contract_finds_faults.py`. Ours are caught by the
-histories of `tests/simulation/test_seeds.py`, most of them by one of the first ten.
+The contract's faults are in `tests/backends/test_contract_finds_faults.py`, what a disk does in
+`tests/backends/test_sqlite_power_loss.py`. Ours are caught by the histories of `test_seeds.py`,
+most of them by one of the first ten.
 """
 
 from __future__ import annotations

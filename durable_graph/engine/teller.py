@@ -8,6 +8,8 @@ Where nobody watches, nothing is decoded.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -64,10 +66,8 @@ class Teller:
         if "messages" not in self._modes:
             return
         name = id or message_id(chunk) or due.id
-        if isinstance(chunk, str):
-            chunk = Message("assistant", chunk, id=name)
         self._messages_told.add(name)
-        shown = self._message(due, self._live.scope.step + 1, chunk)
+        shown = self._message(due, self._live.scope.step + 1, _piece(chunk, name))
         self._from_anywhere(Event("messages", shown))
 
     # -- from the run --------------------------------------------------------------------------
@@ -265,6 +265,17 @@ class Teller:
 
 def _cursor(seq: int, place: int) -> str | None:
     return f"{seq}.{place}" if seq else None
+
+
+def _piece(chunk: Any, name: str) -> Any:
+    """A piece of a message as it is now, with the message's id."""
+    if isinstance(chunk, str):
+        return Message("assistant", chunk, id=name)
+    piece = copy.copy(chunk)  # the node may go on changing its own
+    if message_id(piece) is None:
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # it cannot have one
+            piece.id = name
+    return piece
 
 
 def _messages_in(value: Any) -> list[Any]:

@@ -114,6 +114,52 @@ async def test_tokens_come_while_the_node_runs(saver: Saver, config: RunnableCon
     assert [event.content async for event in stream] == ["second"]
 
 
+async def test_a_piece_is_what_it_was_when_it_was_emitted(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A node may fill the same message object again; pieces without an id get their message's."""
+    mine = Message("ai", "Hel")
+
+    async def speak(state: MessagesState, runtime: Runtime) -> Any:
+        runtime.emit_message(mine)
+        mine["content"] = "lo"
+        runtime.emit_message(mine)
+        runtime.emit_message(mine, id="other")
+        return {"messages": [Message("ai", "Hello")]}
+
+    graph = talk(("speak", speak), saver=saver)
+    events = await collect(graph.astream({"messages": []}, config, stream_mode="messages"))
+    (whole,) = (await graph.aget_state(config)).values["messages"]
+    assert [(m.id, m.content) for m, _ in events] == [
+        (whole.id, "Hel"),
+        (whole.id, "lo"),
+        ("other", "lo"),
+    ]
+    assert mine.id is None
+
+
+async def test_a_node_that_has_spoken_and_failed_runs_again(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Tokens are no result: the node is due as before, and its message is said when it is there."""
+    spoken: list[str] = []
+
+    async def speak(state: MessagesState, runtime: Runtime) -> Any:
+        runtime.emit_message("Hel")
+        spoken.append("Hel")
+        if len(spoken) == 1:
+            raise KeyError("cut off")
+        return {"messages": [("ai", "Hello")]}
+
+    graph = talk(("speak", speak), saver=saver)
+    with pytest.raises(KeyError):
+        await graph.ainvoke({"messages": []}, config)
+    state = await graph.aget_state(config)
+    assert (state.next, state.values["messages"]) == (("speak",), [])
+    result = await graph.ainvoke(None, config)
+    assert [message.content for message in result["messages"]] == ["Hello"]
+
+
 async def test_two_messages_of_one_node_can_be_told_apart(
     saver: Saver, config: RunnableConfig
 ) -> None:

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from durable_graph import InMemorySaver
-from durable_graph.errors import EmptyInputError
+from durable_graph.errors import EmptyInputError, StorageClosedError
 from durable_graph.graph import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
@@ -169,13 +169,48 @@ async def one_round(saver: Saver, thread: str, effects: EffectFile, random: rand
     assert await tasks_left(before) == set()
 
 
+async def test_a_run_that_is_cancelled_while_its_saver_closes_can_be_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    """Whichever of the two is cancelled and when, nothing runs on and the file is as it should."""
+    path = tmp_path / "threads.db"
+    for seed in rounds(25, 500):
+        with seeded(seed) as random:
+            name = random.choice(list(ENDS))
+            effects = EffectFile(tmp_path / f"effects {seed}")
+            config: RunnableConfig = {"configurable": {"thread_id": f"thread {seed}"}}
+            before = asyncio.all_tasks()
+            saver = SqliteSaver(path, synchronous="normal")
+            run = asyncio.ensure_future(GRAPHS[name](effects).compile(saver).ainvoke(INPUT, config))
+            await turn(int(2 ** random.uniform(0, 9)))
+            closing = asyncio.ensure_future(saver.aclose())
+            await turn(random.randrange(10))
+            for task in random.sample([run, closing], random.randint(1, 2)):
+                task.cancel()
+            await asyncio.wait([run, closing])
+            await saver.aclose()
+            if not run.cancelled() and (error := run.exception()) is not None:
+                assert isinstance(error, StorageClosedError), error
+            assert await tasks_left(before) == set()
+            async with SqliteSaver(path, synchronous="normal") as again:
+                graph = GRAPHS[name](effects).compile(again)
+                try:
+                    ended = await graph.ainvoke(None, config)
+                except EmptyInputError:
+                    ended = await graph.ainvoke(INPUT, config)
+                assert ended["log"] == ENDS[name]
+                assert await again.averify(f"thread {seed}") == []
+            check_effects(effects.read(), [])
+            effects.close()
+
+
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_runs_that_are_cancelled_over_and_over_come_to_their_end(
     kind: str, tmp_path: Path
 ) -> None:
     """After each cancellation the thread is at its last step or one later, and says so."""
     saver = InMemorySaver() if kind == "memory" else SqliteSaver(tmp_path / "threads.db")
-    for seed in rounds(100, 500):
+    for seed in rounds(100, 1000):
         with seeded(seed) as random:
             effects = EffectFile(tmp_path / f"effects {seed}")
             await one_round(saver, f"thread {seed}", effects, random)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.crash.harness.forking import child_makes_its_own, child_uses_inherited
 from tests.crash.harness.oracle import check_file
 from tests.crash.harness.processes import Worker

@@ -9,7 +9,7 @@ import pytest
 
 from durable_graph.testing.crash import When
 from durable_graph.types import Durability
-from tests.crash.harness.counts import TORTURE, rounds
+from tests.crash.harness.counts import rounds
 from tests.crash.harness.oracle import acknowledged_again
 from tests.crash.harness.trial import Trial, in_parallel
 
@@ -42,10 +42,10 @@ def test_recovery_can_be_killed_over_and_over(tmp_path: Path) -> None:
         trial = Trial("long", tmp_path / str(seed))
         with trial.start() as worker:
             trial.watch(worker, random.randint(1, 20))
-        for _ in range(random.randint(1, 10 if TORTURE else 4)):
+        for _ in range(random.randint(1, 10)):
             with trial.start() as worker:
                 # At any moment of it, not only where it says something.
-                worker.poll(random.uniform(0.0, 0.03))
+                trial.watch_for(worker, random.uniform(0.0, random.choice([0.03, 0.2])))
         trial.finish()
         trial.check()
 
@@ -74,7 +74,10 @@ def test_of_a_large_fan_out_only_what_was_not_stored_is_done_again(tmp_path: Pat
         trial = Trial("many", tmp_path / str(seed))
         for _ in range(random.randint(1, 3)):
             with trial.start() as worker:
-                trial.watch(worker, random.randint(1, 200))
+                if random.random() < 0.5:
+                    trial.watch(worker, random.randint(1, 200))
+                else:
+                    trial.watch_for(worker, random.uniform(0.0, 0.4))
         trial.finish()
         trial.check()
         joins = [e.key for e in trial.effects.read() if e.what == "end" and e.node == "collect"]

@@ -16,6 +16,7 @@ from durable_graph.errors import ThreadBusyError
 from durable_graph.saver import Saver
 from durable_graph_sqlite import SqliteSaver
 from tests.crash.harness.closing import close_a_loop
+from tests.crash.harness.counts import rounds
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.graphs import GRAPHS, State, node
 from tests.crash.harness.oracle import check_effects
@@ -44,7 +45,14 @@ def on_loops(*jobs: Any) -> list[Any]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_saver_serves_several_loops_at_once(kind: str, tmp_path: Path) -> None:
     """Runs on all loops end well, and each loop sees what the others have written."""
-    saver, effects = open_saver(kind, tmp_path), EffectFile(tmp_path / "effects")
+    for seed in rounds(3, 50):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        use_from_loops(open_saver(kind, folder), EffectFile(folder / "effects"))
+
+
+def use_from_loops(saver: Saver, effects: EffectFile) -> None:
+    """Run many threads from each of several loops, look at them from all, close the saver."""
     graph = GRAPHS["long"](effects).compile(saver)
 
     async def run(loop: int) -> None:
@@ -62,16 +70,22 @@ def test_one_saver_serves_several_loops_at_once(kind: str, tmp_path: Path) -> No
 
     assert on_loops(*[look] * LOOPS) == [LOOPS * 10] * LOOPS
     check_effects(effects.read(), [])
+    effects.close()
     saver.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_several_loops_one_gets_the_thread(kind: str, tmp_path: Path) -> None:
     """A thread that one loop runs is busy for all others, for as long as it runs."""
-    saver = open_saver(kind, tmp_path)
+    saver, effects = open_saver(kind, tmp_path), EffectFile(tmp_path / "effects")
+    for seed in rounds(25, 500):
+        compete_on_loops(saver, effects, {"configurable": {"thread_id": f"thread {seed}"}})
+    saver.close()
+
+
+def compete_on_loops(saver: Saver, effects: EffectFile, config: Any) -> None:
+    """Run a thread on one loop, and try to run it on all others meanwhile."""
     entered, refused = threading.Event(), threading.Semaphore(0)
-    effects = EffectFile(tmp_path / "effects")
-    config: Any = {"configurable": {"thread_id": "thread"}}
 
     def hold(state: State) -> State:
         entered.set()
@@ -104,7 +118,6 @@ def test_of_several_loops_one_gets_the_thread(kind: str, tmp_path: Path) -> None
         {"log": ["hold", "last"]},
         *["busy"] * (LOOPS - 1),
     ]
-    saver.close()
 
 
 def test_a_loop_that_is_closed_in_the_middle_of_a_run_leaves_its_thread_to_the_next(

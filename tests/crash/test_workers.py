@@ -23,10 +23,14 @@ class State(TypedDict, total=False):
     items: list[Any]
 
 
-async def test_the_late_result_of_an_abandoned_thread_is_dropped(
-    saver: Saver, config: RunnableConfig
-) -> None:
+async def test_the_late_result_of_an_abandoned_thread_is_dropped(saver: Saver) -> None:
     """A sync node whose run was cancelled ends for nobody: the state has the later run's result."""
+    for seed in rounds(25, 500):
+        await abandon_a_thread(saver, {"configurable": {"thread_id": f"thread {seed}"}})
+
+
+async def abandon_a_thread(saver: Saver, config: RunnableConfig) -> None:
+    """Cancel a run in a sync node, run that node again, and then let the first one end."""
     entered, gate, left = asyncio.Event(), threading.Event(), threading.Event()
     loop, calls = asyncio.get_running_loop(), []
 
@@ -102,15 +106,22 @@ async def test_what_a_node_does_to_its_value_later_changes_nothing(
     """What is stored is the value at the return, however its node goes on with it."""
     loop = asyncio.get_running_loop()
     kept: list[State] = []
+    spoilers: list[asyncio.Task[None]] = []
 
     def spoil(value: State) -> None:
         value["items"].append("late")
         value["items"][0]["deep"].append("late")
 
+    async def spoil_on(value: State) -> None:
+        while True:
+            spoil(value)
+            await asyncio.sleep(0)
+
     async def keep(state: State) -> State:
         number = len(state.get("items", []))
         value: State = {"items": [{"deep": [number]}, *range(number)]}
-        loop.call_soon(spoil, value)  # in the very next turn of the loop
+        # In the very next turn of the loop, and in each one after that.
+        spoilers.append(loop.create_task(spoil_on(value)))
         state.get("items", []).append("mine to spoil")
         return value
 
@@ -140,6 +151,7 @@ async def test_what_a_node_does_to_its_value_later_changes_nothing(
         shown = await graph.ainvoke({"who": "x"}, config)
         expected = [{"deep": ["thread"]}, *range(number)]
         assert shown["items"] == expected
+        spoilers[-1].cancel()
         shown["items"].append("the caller's to spoil")
         stored = (await graph.aget_state(config)).values["items"]
         assert stored == expected

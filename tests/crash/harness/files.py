@@ -13,7 +13,7 @@ from durable_graph_sqlite import SqliteSaver
 from tests.crash.harness.graphs import State
 from tests.crash.harness.processes import Line
 
-__all__ = ["CONFIG", "nobody_calls", "nobody_reads", "simple"]
+__all__ = ["CONFIG", "nobody_calls", "nobody_reads", "opens", "simple"]
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "thread"}}
 NOBODY = 65534
@@ -46,5 +46,17 @@ async def nobody_calls(line: Line, path: Path, input: Any) -> Any:
 async def nobody_reads(line: Line, path: Path) -> Any:
     """Read the thread's state, as somebody who may not write the file."""
     become_nobody()
+    return await reads(line, path)
+
+
+async def opens(line: Line, path: Path) -> Any:
+    """Open a file that may not be there, at the signal, and read the thread's state."""
+    line.say("ready")
+    await line.heard()
+    return await reads(line, path)
+
+
+async def reads(line: Line, path: Path) -> Any:
+    """Read the thread's state."""
     async with SqliteSaver(path) as saver:
         return (await simple(saver).aget_state(CONFIG)).values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -56,14 +57,32 @@ class Trial:
             AssertionError: it has failed.
         """
         for message in worker.all():
-            assert message[0] != "failed", f"{worker!r} said {message}"
-            if message[0] == "ack":
-                self.acks.note(*message[1:])
-                if acks is not None:
-                    acks -= 1
-                    if acks <= 0:
-                        return False
+            if self._hear(worker, message) and acks is not None:
+                acks -= 1
+                if acks <= 0:
+                    return False
         return True
+
+    def watch_for(self, worker: Worker, seconds: float) -> None:
+        """Note what a worker is told, until it is gone or so much time has passed.
+
+        Raises:
+            AssertionError: it has failed.
+        """
+        until = time.monotonic() + seconds
+        while worker.poll(max(0.0, until - time.monotonic())):
+            message = worker.next()
+            if message is None:
+                break
+            self._hear(worker, message)
+            if time.monotonic() > until:
+                break
+
+    def _hear(self, worker: Worker, message: tuple[Any, ...]) -> bool:
+        assert message[0] != "failed", f"{worker!r} said {message}"
+        if message[0] == "ack":
+            self.acks.note(*message[1:])
+        return bool(message[0] == "ack")
 
     def finish(self) -> None:
         """Run the script to its end, undisturbed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from durable_graph import START, Command, MessagesState, StateGraph, get_stream_writer, interrupt
 from durable_graph.saver import Saver
-from durable_graph.types import RunnableConfig, StreamWriter
+from durable_graph.types import RunnableConfig, StreamMode, StreamWriter
 from tests.runtime.kit import Items, chain, collect, fan, says
 
 
@@ -127,6 +128,46 @@ async def test_cursors_of_durable_events_grow_strictly(
                 seen.append(place(part["cursor"]))
     assert seen == sorted(set(seen))
     assert len(seen) == 2 * (2 + 8 + 2 + 1)
+
+
+_NO_RECEIPT = pytest.mark.xfail(
+    strict=True, reason="these events are told without the receipt of their record"
+)
+
+
+@_NO_RECEIPT
+@pytest.mark.parametrize(
+    ("end", "mode"), [("asks", "values"), ("fails", "tasks"), ("stops", "updates")]
+)
+async def test_how_a_run_ended_has_a_cursor(
+    end: str, mode: StreamMode, saver: Saver, config: RunnableConfig
+) -> None:
+    """Questions, a failure and a stop at a breakpoint are in the log like all else."""
+
+    async def last(state: Items) -> Items:
+        if end == "fails":
+            raise KeyError("last")
+        return {"items": [interrupt("?")]}
+
+    stops = ["last"] if end == "stops" else []
+    graph = chain(("first", says("first")), ("last", last), saver=saver, interrupt_before=stops)
+    told: Any = None
+    with contextlib.suppress(KeyError):
+        async for part in graph.astream({}, config, stream_mode=mode, version="v2"):
+            told = part
+    assert told["cursor"] is not None
+
+
+@_NO_RECEIPT
+async def test_a_fork_has_a_cursor(saver: Saver, config: RunnableConfig) -> None:
+    """The checkpoint that begins a branch is a record of its own."""
+    graph = chain(("a", says("a")), saver=saver)
+    await graph.ainvoke({}, config)
+    before = [snapshot.config async for snapshot in graph.aget_state_history(config)][1]
+    stream = graph.astream(None, before, stream_mode="checkpoints", version="v2")
+    fork, _ = await collect(stream)
+    assert fork["data"]["metadata"]["source"] == "fork"
+    assert fork["cursor"] is not None
 
 
 async def test_a_cursor_names_the_record_that_holds_the_event(

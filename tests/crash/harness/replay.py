@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -41,8 +42,13 @@ def named(thread: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread}}
 
 
-def shuffled(effects: EffectFile) -> StateGraph:
-    """Sets everywhere: in the state, from routers, in commands; they differ with the hash seed."""
+def shuffled(effects: EffectFile, order: Callable[[set[str]], list[str]] = sorted) -> StateGraph:
+    """Sets everywhere: in the state, from routers, in commands; they differ with the hash seed.
+
+    Args:
+        effects: what its nodes do.
+        order: in which a node sends packets; if that is not always the same, neither are its tasks.
+    """
 
     def node(name: str) -> Any:
         async def run(state: Tagged, runtime: Runtime) -> Any:
@@ -53,7 +59,7 @@ def shuffled(effects: EffectFile) -> StateGraph:
 
     async def scatter(state: Tagged, runtime: Runtime) -> Command[Any]:
         with effects.of(runtime):
-            packets = [Send("each", {"tag": tag}) for tag in sorted(state["tags"])]
+            packets = [Send("each", {"tag": tag}) for tag in order(state["tags"])]
             return Command(update={"log": ["scatter"]}, goto=[*packets, "charlie"])
 
     async def each(part: Tag, runtime: Runtime) -> Any:
@@ -90,13 +96,17 @@ async def cut_off_everywhere(line: Line, path: Path, effects: Path) -> int:
     return at
 
 
-async def go_on_with_all(line: Sayer, path: str, effects: str) -> None:
+async def go_on_with_all(line: Sayer, path: str, effects: str, order: str = "sorted") -> None:
     """Go on with every thread of a file; says for each what was run under which keys, and how it
     ended."""
+
+    def ordered(tags: set[str]) -> list[str]:
+        return sorted(tags) if order == "sorted" else list(tags)
+
     async with SqliteSaver(path) as saver:
         for thread in sorted([found.thread_id async for found in saver.alist_threads()]):
             file = EffectFile(Path(f"{effects}-{thread}"))
-            graph = shuffled(file).compile(saver)
+            graph = shuffled(file, ordered).compile(saver)
             state = await graph.ainvoke(INPUT, named(thread))  # the same input: it goes on
             ran = [[one.step, one.node, one.task, one.key] for one in file.read()]
             records = await contents(saver, thread)

@@ -11,8 +11,8 @@ from durable_graph.decisions.pruning import unneeded
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.owner import Lease
 from durable_graph.errors import IntegrityError, ThreadBusyError, ThreadNotFoundError
-from durable_graph.log.records import Head, Record, Status, ThreadKey
-from durable_graph.log.seal import blob_digest, open_header, open_record
+from durable_graph.log.records import Head, Mark, Ranges, Record, Status, ThreadKey
+from durable_graph.log.seal import Draft, blob_digest, open_header, open_record, seal
 from durable_graph.ports.backend import Append, HeadQuery, Outcome, Position, Removal
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.ports.memory import InMemoryBackend
@@ -261,11 +261,46 @@ class Saver(Keeper, SyncSaver):
                 records += await self.backend.scan(key, ((first, last),), bodies=False)
             headers = [open_header(record, key.thread) for record in records]
             bodies, blobs = unneeded(headers, head.path, keep)
-            if await self.backend.remove(
-                key, Removal(expected=Position.of(head), bodies=bodies, blobs=blobs)
+            if not await self._holds_any(key, bodies):
+                return
+            position = await self._mark_pruned(head)
+            if position is not None and await self.backend.remove(
+                key, Removal(expected=position, bodies=bodies, blobs=blobs)
             ):
                 return
         raise ThreadBusyError(f"Thread {key.thread!r} keeps changing; prune it when it rests.")
+
+    async def _holds_any(self, key: ThreadKey, ranges: Ranges) -> bool:
+        """Whether any of these records still has its body."""
+        for first, last in reversed(ranges):
+            for end in range(last, first - 1, -_PAGE):
+                part = ((max(first, end - _PAGE + 1), end),)
+                if any(record.body is not None for record in await self.backend.scan(key, part)):
+                    return True
+        return False
+
+    async def _mark_pruned(self, head: Head) -> Position | None:
+        """Move a thread on by a record that says that it is pruned; ``None`` if others have.
+
+        Who read the thread before must not branch off what is about to go; an append that
+        expects the position before this record is refused.
+        """
+        now = self.clock.time()
+        after, records = seal(
+            head,
+            [Draft(Mark("pruned"), now, head.run, None)],
+            key=head.key,
+            secret=head.secret,
+            epoch=head.epoch,
+            status=head.status,
+            owner=head.owner,
+            input=head.input,
+            reason=head.reason,
+            now=now,
+        )
+        append = Append(Position.of(head), after, records, {}, {})
+        (outcome,) = await self.backend.append([append])
+        return Position.of(after) if outcome is Outcome.APPLIED else None
 
 
 class InMemorySaver(Saver):

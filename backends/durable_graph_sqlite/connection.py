@@ -45,6 +45,10 @@ T = TypeVar("T")
 _NAP_EVERY: Final = 0.002
 _NAP: Final = 0.0001
 
+_LOOK_AGAIN: Final = 0.01
+# For so long a file that cannot be opened may be one that others are just making or leaving.
+_VANISHING: Final = 0.3
+
 
 class Connection:
     """A connection that runs callables, one at a time, in the order in which they are handed in.
@@ -68,12 +72,13 @@ class Connection:
             cached_statements=128,
         )
         self._inner._thread.daemon = True
-        self._held = _Held(self._inner._connector, configure)
+        self._held = _Held(self._inner._connector, configure, busy_timeout)
         self._started = False
         self._lock = threading.Lock()
         self._closed = False
         # A saver that nobody closes is closed when it is collected, and at exit.
         self._finalizer = weakref.finalize(self, _stop, self._inner._tx, self._held)
+        _forks.watch(self)
 
     async def call(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         """Run a callable in the connection's thread.
@@ -129,6 +134,31 @@ class Connection:
             self._finalizer()  # ends the thread once it has done this, awaited or not
         await future
 
+    def let_go(self) -> bool:
+        """Close the file once what was handed in is done, and take nothing on until `go_on`.
+
+        Blocks. ``False`` if that cannot be waited for from here.
+        """
+        if self._pid != os.getpid() or threading.current_thread() is self._inner._thread:
+            return False
+        if self._path == ":memory:":  # that would be the end of it, and no child can reach it
+            return False
+        self._lock.acquire()
+        if self._started and not self._closed:
+            dropped = threading.Event()
+
+            def step() -> None:
+                self._held.drop()
+                dropped.set()
+
+            self._inner._tx.put_nowait((None, step))
+            dropped.wait()
+        return True
+
+    def go_on(self) -> None:
+        """Take on again what is handed in."""
+        self._lock.release()
+
     def _hand_in(self, step: Callable[[], None]) -> None:
         if self._pid != os.getpid():
             raise StorageClosedError(
@@ -144,6 +174,34 @@ class Connection:
             self._inner._tx.put_nowait((None, step))
 
 
+class _Forks:
+    """Closes all connections for the moment in which this process forks.
+
+    SQLite keeps what it believes to hold of a file's locks in the process's memory. A child would
+    inherit that belief and not the locks, and so the last to leave the file could clear away a
+    journal that a child's own, new connection is writing to. With every connection closed there
+    is nothing to inherit; they are opened again when they are next used.
+    """
+
+    def __init__(self) -> None:
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._held: list[Connection] = []
+        os.register_at_fork(
+            before=self._before, after_in_parent=self._after, after_in_child=self._after
+        )
+
+    def watch(self, connection: Connection) -> None:
+        self._connections.add(connection)
+
+    def _before(self) -> None:
+        self._held = [c for c in list(self._connections) if c.let_go()]
+
+    def _after(self) -> None:
+        held, self._held = self._held, []
+        for connection in held:
+            connection.go_on()
+
+
 class _Held:
     """The sqlite3 connection; used in the connection's thread only."""
 
@@ -151,20 +209,16 @@ class _Held:
         self,
         connect: Callable[[], sqlite3.Connection],
         configure: Callable[[sqlite3.Connection], None],
+        busy_timeout: float,
     ) -> None:
         self._connect = connect
         self._configure = configure
+        self._busy_timeout = busy_timeout
         self._connection: sqlite3.Connection | None = None
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._connection is None:
-            connection = self._connect()
-            try:
-                self._configure(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+            self._connection = self._opened()
         try:
             return work(self._connection)
         except BaseException:
@@ -174,6 +228,32 @@ class _Held:
                 except sqlite3.Error:
                     self.drop()
             raise
+
+    def _opened(self) -> sqlite3.Connection:
+        """A connection that is ready; waits while others are just making or leaving the file.
+
+        SQLite does not wait by itself for what changes the journal's mode, and for a moment
+        finds no file that the last of its users is about to clear away.
+        """
+        began = time.monotonic()
+        while True:
+            connection = None
+            try:
+                connection = self._connect()
+                self._configure(connection)
+            except sqlite3.OperationalError as error:
+                if connection is not None:
+                    connection.close()
+                waits = {"SQLITE_BUSY": self._busy_timeout, "SQLITE_CANTOPEN": _VANISHING}
+                if time.monotonic() - began >= waits.get(error.sqlite_errorname, 0.0):
+                    raise
+            except BaseException:
+                if connection is not None:
+                    connection.close()
+                raise
+            else:
+                return connection
+            time.sleep(_LOOK_AGAIN)
 
     def drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -262,6 +342,9 @@ def _resolve(future: asyncio.Future[Any], result: Any, error: BaseException | No
         future.set_result(result)
     else:
         future.set_exception(error)
+
+
+_forks: Final = _Forks()
 
 
 def _stop(tx: Any, held: _Held) -> None:

@@ -32,7 +32,8 @@ _TRIES = 8
 async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node: str | None) -> str:
     """Write to a thread's state as if a node had; returns the new checkpoint's id.
 
-    What the node leads to is due afterwards. A task that is still due keeps its questions.
+    What the node leads to is due afterwards, and so is what siblings that had finished lead to.
+    A task that asks something keeps its questions. Whatever else was due is dropped.
 
     Raises:
         ThreadBusyError: a live run owns the thread.
@@ -71,8 +72,8 @@ async def _write(live: LiveThread, view: View | None, as_node: str | None) -> No
     scope, definition = live.scope, live.definition
     branch = view is not None and not view.at_head
     onto = (scope.path, scope.weight) if branch else None
-    if not branch and live.finished():
-        live.promote(keep=True)  # an input that was accepted and not taken in yet, too
+    # An input that was accepted and not taken in yet has finished, too.
+    led = live.promote(keep=True) if not branch else 0
     before = [] if branch else list(scope.due)
     node = as_node or _last_node(live)
     if node not in (START, END) and node not in definition.nodes:
@@ -85,8 +86,12 @@ async def _write(live: LiveThread, view: View | None, as_node: str | None) -> No
     if node != END:
         outcome = await _routed(live, node, outcome)
         planned = plan(definition, scope.joins, [(node, outcome)]).due
-        waiting = [i for i, task in enumerate(before) if scope.open_asks(i) and task.node != node]
-        due = _with_carried(planned, before, waiting)
+        kept = [
+            index
+            for index, task in enumerate(before)
+            if task.node != node and (scope.open_asks(index) or index >= len(before) - led)
+        ]
+        due = _with_carried(planned, before, kept)
     info = live.next_info("update", [node], branch=branch)
     live.add_result(node, outcome, info, due, onto=onto, by=live.call.by)
     if live.log is not None:
@@ -131,8 +136,9 @@ async def _routed(live: LiveThread, node: str, outcome: Outcome) -> Outcome:
     return Outcome(outcome.index, outcome.writes, tuple(dict.fromkeys(goto)), tuple(sends))
 
 
-def _with_carried(planned: list[DueTask], before: list[Due], asking: list[int]) -> list[DueTask]:
-    """What is due after an edit: what its node leads to, and still whatever asks something.
+def _with_carried(planned: list[DueTask], before: list[Due], stays: list[int]) -> list[DueTask]:
+    """What is due after an edit: what its node leads to, and still whatever asks something or
+    follows from a result that was put into the state.
 
     A task that was due and is due again stays the same task, with its questions.
     """
@@ -146,5 +152,5 @@ def _with_carried(planned: list[DueTask], before: list[Due], asking: list[int]) 
         else:
             carried.add(index)
             due.append(DueTask(entry.node, carried=index))
-    kept = [DueTask(before[i].node, before[i].arg, i) for i in asking if i not in carried]
+    kept = [DueTask(before[i].node, before[i].arg, i) for i in stays if i not in carried]
     return [*due, *kept]

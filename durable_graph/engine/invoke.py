@@ -87,8 +87,12 @@ async def _invoke_unstored(definition: GraphDefinition, call: Call, stream: Stre
 
 
 async def _drive(run: Run) -> None:
+    thrown_away = False
     try:
         await run.drive()
+    except GeneratorExit:  # its loop is gone, and with it everything that could be awaited
+        thrown_away = True
+        raise
     except asyncio.CancelledError:
         await run.stop(None)
         raise
@@ -97,7 +101,8 @@ async def _drive(run: Run) -> None:
             await run.stop(error)
         raise
     finally:
-        await run.close()
+        if not thrown_away:
+            await run.close()
     if run.refusal is not None:
         raise run.refusal
 

@@ -22,7 +22,7 @@ from durable_graph.log.records import Commit, DueTask, Outcome, Ranges, Source
 from durable_graph.log.seal import CommitInfo
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.state.schema import Schema
-from durable_graph.types import END, Interrupt, Send
+from durable_graph.types import END, START, Interrupt, Send
 
 __all__ = ["LiveThread"]
 
@@ -166,8 +166,16 @@ class LiveThread:
         merged = {**self.scope.values, **after}
         return {key: value for key, value in merged.items() if value is not None}
 
-    def promote(self, *, keep: bool = False) -> None:
-        """Put finished results into the state; what else was due stays so, or is dropped."""
+    def promote(self, *, keep: bool = False) -> int:
+        """Put finished results into the state, ahead of the superstep's end.
+
+        Args:
+            keep: whether what has not finished stays due, and what has leads to where it leads;
+                both are dropped otherwise.
+
+        Returns:
+            How many tasks it made due: they are the last.
+        """
         done = self.finished()
         try:
             delta, after = self.change(done)
@@ -175,11 +183,22 @@ class LiveThread:
             # They cannot all be taken, and the thread must accept what comes next.
             delta, after, done = self._compatible(done)
             warnings.warn(f"Not all finished results could be kept: {error}", stacklevel=2)
-        if done:
-            waiting = self.scope.unfinished() if keep else []
-            due = [DueTask(self.scope.due[i].node, self.scope.due[i].arg, i) for i in waiting]
-            body = Commit(delta=delta, joins=self.scope.joins, due=due)
-            self.commit(body, self.next_info("loop", (node for node, _ in done)), after)
+        if not done:
+            return 0
+        due: list[DueTask] = []
+        leads: list[DueTask] = []
+        joins: Mapping[str, tuple[str, ...]] = self.scope.joins
+        if keep:
+            scope = self.scope
+            due = [DueTask(scope.due[i].node, scope.due[i].arg, i) for i in scope.unfinished()]
+            if done[0][0] != START:  # where that leads is for its routes to say
+                once = {entry.node for entry in due if entry.arg is None}
+                planned = plan(self.definition, joins, done)
+                joins = planned.joins
+                leads = [e for e in planned.due if e.arg is not None or e.node not in once]
+        body = Commit(delta=delta, joins=joins, due=[*due, *leads])
+        self.commit(body, self.next_info("loop", (node for node, _ in done)), after)
+        return len(leads)
 
     def outcome_of(
         self, who: str, result: Result, index: int = -1, spoken: str | None = None

@@ -378,7 +378,7 @@ class Run:
 
     def _keep_last(self, log: RunLog) -> None:
         """In "exit" durability: the state at the end, as one commit on what there was."""
-        scope = self.live.scope
+        scope, by = self.live.scope, self.live.call.by
         results = [outcome for index, outcome in sorted(scope.outcomes.items()) if index >= 0]
         blobs = self.live.freezer.take_new()
         if log.head is not None and log.head.checkpoint == scope.checkpoint:
@@ -390,11 +390,12 @@ class Run:
                 scope.time,
                 commit=self._last_info(),
                 onto=self.onto,
+                by=by,
                 blobs=blobs,
                 last=True,
             )
         if scope.answers:
-            log.add(Answers(dict(scope.answers)), last=True)
+            log.add(Answers(dict(scope.answers)), by=by, last=True)
 
     def _last_commit(self, results: Sequence[Outcome]) -> Commit:
         scope, before = self.live.scope, self._before

@@ -256,7 +256,12 @@ class _Page:
                 if record.kind == "commit":
                     return
                 continue
-            header, body = open_record(record, self._head.secret, self._key.thread)
+            try:
+                header, body = open_record(record, self._head.secret, self._key.thread)
+            except IntegrityError:
+                if record.kind == "commit":
+                    return  # it is shown as damaged itself; this checkpoint is not
+                raise
             if not isinstance(body, Commit):
                 scope.apply(header, body)
                 continue

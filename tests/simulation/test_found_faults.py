@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,7 @@ from durable_graph.errors import (
     ThreadBusyError,
 )
 from durable_graph.graph import CompiledGraph
+from durable_graph.log import seal
 from durable_graph.log.codec import Codec
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.backend import HeadQuery
@@ -283,3 +285,28 @@ def test_an_owner_whose_first_write_is_tried_again_is_known_to_live() -> None:
         await asyncio.wait([running])
 
     play(scenario)
+
+
+def test_nothing_is_put_behind_what_is_being_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A branch of a checkpoint that is pruned meanwhile is refused; the thread stays readable."""
+    monkeypatch.setattr(seal, "_SMALL_STATE", 0)  # a snapshot, so that there is something to prune
+
+    async def scenario(delay: float, simulation: Simulation) -> None:
+        one, two = simulation.worker(), simulation.worker()
+        nodes = [(name, says(name * 300)) for name in "abcdefgh"]
+        made = graph(one.saver, *nodes)
+        await made.ainvoke({"log": []}, THREAD)
+        history = [snapshot async for snapshot in made.aget_state_history(THREAD)]
+        # Each call arrives after a quarter of a second, and is answered as much later. Whoever
+        # edits reads the checkpoint before its records are removed, and writes afterwards.
+        simulation.storage.faults = Faults((0.5, 0.5), 0, (0, 0), 0, 0, 0, 0, 0)
+        pruning = two.start(two.saver.aprune(["thread"]))
+        await asyncio.sleep(delay)
+        editing = one.start(made.aupdate_state(history[-1].config, {"log": ["edit"]}, "a"))
+        await asyncio.wait([pruning, editing])
+        refused = [task.exception() is not None for task in (pruning, editing)]
+        assert refused.count(True) <= 1
+        await graph(two.saver, *nodes).aget_state(THREAD)
+
+    for delay in (0.1, 0.6, 1.1, 1.3, 1.6, 2.1):
+        play(partial(scenario, delay))

@@ -59,6 +59,7 @@ class Chronicle:
         self._scope = Scope()
         self._scopes: dict[str, Scope] = {}
         self._branches: set[str] = set()
+        self._promoted = ""
 
     @property
     def state(self) -> State:
@@ -198,9 +199,9 @@ class Chronicle:
                 call, steps, state, finished, log[known:], actual, branched=branched
             )
         else:
-            asking = [n for n in range(len(before.due)) if before.open_asks(n) and not branched]
+            stays = [] if branched else self._stay(before)
             expected = self._explain(
-                call, info.source, steps, state, finished, log[known:], after, asking
+                call, info.source, steps, state, finished, log[known:], after, stays
             )
         _compare(expected, actual)
         if info.source == "input":
@@ -238,7 +239,7 @@ class Chronicle:
         finished: Sequence[int],
         tokens: Sequence[str],
         after: Header | None,
-        asking: Sequence[int],
+        stays: Sequence[int],
     ) -> State:
         if steps != 1:
             raise MismatchError(f"A commit {steps} steps after its parent.")
@@ -247,6 +248,7 @@ class Chronicle:
         match source:
             case "loop" if following in ("input", "update"):
                 state = model.promote(state, finished, reader, keep=following == "update")
+                self._promoted = self._scope.checkpoint
             case "loop":
                 if len(finished) != len(state.due):
                     raise MismatchError(f"Of {state.due} only {finished} have finished.")
@@ -254,7 +256,7 @@ class Chronicle:
             case "fork":
                 state = State(state.values, state.due, state.joins, state.input, {})
             case _:
-                return self._written(call, source, state, finished, asking)
+                return self._written(call, source, state, finished, stays)
         reader.end()
         return state
 
@@ -264,7 +266,7 @@ class Chronicle:
         source: str,
         state: State,
         finished: Sequence[int],
-        asking: Sequence[int],
+        stays: Sequence[int],
     ) -> State:
         update, model = call.update, self._model
         if update is None:
@@ -273,12 +275,17 @@ class Chronicle:
         if source == "update" and call.kind == "edit":
             if call.checkpoint is None and state.due[:1] == ((START, None),):
                 raise MismatchError(f"The input {state.input} was dropped.")
-            return model.write_as(state, update, call.node or self._last_node(), asking)
+            return model.write_as(state, update, call.node or self._last_node(), stays)
         if source == "update":
             return model.write_beside(state, update, finished, goto)
         if call.kind == "command":
             return model.write(state, update, goto)
         return model.accept(state, update)
+
+    def _stay(self, before: Scope) -> list[int]:
+        """Tasks that an edit leaves due: what asks, and what follows from finished siblings."""
+        fresh = before.step if before.checkpoint == self._promoted else None
+        return [n for n, due in enumerate(before.due) if before.open_asks(n) or due.step == fresh]
 
     def _last_node(self) -> str:
         # The commit has been applied: its nodes are those that it was written as.

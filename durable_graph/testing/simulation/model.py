@@ -130,22 +130,22 @@ class Model:
         return State(after, (*state.due, *more), state.joins, state.input, kept)
 
     def write_as(
-        self, state: State, update: Values | None, node: str, asking: Sequence[int]
+        self, state: State, update: Values | None, node: str, stays: Sequence[int]
     ) -> State:
-        """Somebody writes to the state as if a node had; what others ask stays asked.
+        """Somebody writes to the state as if a node had; some of what is due stays so.
 
         Args:
             state: the state before.
             update: what is written.
             node: as which node.
-            asking: the due tasks with open questions.
+            stays: the due tasks that stay so, if they are not the node's own.
         """
         if node == END:
             return self.write(state, update, ())
         after = _combine(state.values, [update])
         nodes, packets = _go((self._graph.node(node).route,), after)
         due, joins = self._follow(state.joins, [(node, nodes, packets)])
-        waiting = [state.due[n] for n in asking if state.due[n][0] != node]
+        waiting = [state.due[n] for n in stays if state.due[n][0] != node]
         left = [task for task in waiting if task[1] is not None or task not in due]
         return State(after, (*due, *left), joins)
 
@@ -163,13 +163,19 @@ class Model:
     def promote(
         self, state: State, finished: Sequence[int], reader: Reader, *, keep: bool
     ) -> State:
-        """What has finished gets into the state; the rest is dropped, or kept due."""
+        """What has finished gets into the state; the rest is dropped, or kept due beside what
+        follows from what has finished."""
         if state.due and state.due[0][0] == START:
             reader.take_input(state.input)
             return State(_combine(state.values, [state.input]), (), state.joins)
-        updates, _ = self._run(state, finished, reader)
-        left = [task for n, task in enumerate(state.due) if keep and n not in finished]
-        return State(_combine(state.values, updates), tuple(left), state.joins)
+        updates, results = self._run(state, finished, reader)
+        after = _combine(state.values, updates)
+        if not keep:
+            return State(after, (), state.joins)
+        left = [task for n, task in enumerate(state.due) if n not in finished]
+        led, joins = self._follow(state.joins, results)
+        more = [task for task in led if task[1] is not None or task not in left]
+        return State(after, (*left, *more), joins)
 
     def shown(self, state: State, finished: Sequence[int], reader: Reader) -> Values:
         """The values with finished results in them, as callers see them."""

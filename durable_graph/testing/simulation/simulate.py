@@ -268,8 +268,21 @@ def simulate(
             what the scenario reported. It names the seed.
         Exception: what the scenario raised, with a note that names the seed.
     """
-    simulation = Simulation(seed, faults or Faults(), lease or Lease(), keep_trace=keep_trace)
-    with separate_processes(simulation.numbers("threads")), _warnings(simulation), _own_garbage():
+    with _warnings(seed), _own_garbage():
+        return _simulate(scenario, seed, faults or Faults(), lease or Lease(), keep_trace, after)
+
+
+def _simulate(
+    scenario: Callable[[Simulation], Awaitable[T]],
+    seed: int,
+    faults: Faults,
+    lease: Lease,
+    keep_trace: bool,
+    after: Callable[[Simulation], None],
+) -> T:
+    # A function of its own: what it leaves behind is garbage once it has returned.
+    simulation = Simulation(seed, faults, lease, keep_trace=keep_trace)
+    with separate_processes(simulation.numbers("threads")):
         try:
             return _run(simulation, scenario)
         except BaseException as error:
@@ -318,12 +331,12 @@ def _own_garbage() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _warnings(simulation: Simulation) -> Iterator[None]:
+def _warnings(seed: int) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        raise SimulationError(f"A warning in the simulation of seed {simulation.seed}: {warning}")
+        raise SimulationError(f"A warning in the simulation of seed {seed}: {warning}")
 
 
 def _process_of(error: dict[str, Any]) -> str | None:

@@ -176,6 +176,23 @@ async def test_an_edit_of_an_asking_thread_keeps_finished_results(
     assert runs == ["good"]
 
 
+@pytest.mark.parametrize("leads", ["by an edge", "by a join with the asking node"])
+async def test_what_finished_siblings_lead_to_is_due_after_an_edit(
+    leads: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """A result that an edit puts into the state leads where it would have led by itself."""
+    graph = StateGraph(Items).add_node("ask", ask).add_node("done", says("done"))
+    graph.add_node("other", says("other")).add_node("after", says("after"))
+    for name in ("ask", "done", "other"):
+        graph.add_edge(START, name)
+    graph.add_edge("done" if leads == "by an edge" else ["ask", "done"], "after")
+    compiled = graph.compile(saver)
+    await compiled.ainvoke({}, config)
+    await compiled.aupdate_state(config, {"items": ["edit"]}, as_node="other")
+    result = await compiled.ainvoke(Command(resume="!"), config)
+    assert sorted(result["items"]) == ["!", "after", "done", "edit", "other"]
+
+
 async def test_an_edit_never_drops_a_question_silently(
     saver: Saver, config: RunnableConfig
 ) -> None:

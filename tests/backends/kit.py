@@ -21,6 +21,7 @@ __all__ = ["TORTURE", "Child", "child", "counting", "result_of", "thread"]
 TORTURE: Final = bool(os.environ.get("DURABLE_GRAPH_TORTURE"))
 
 _ROOT: Final = Path(__file__).parents[2]
+_IMPORTED: Final = (_ROOT, _ROOT / "backends")  # what a child imports is what this process does
 
 
 class Items(TypedDict, total=False):
@@ -103,7 +104,11 @@ def child(
         stderr=subprocess.PIPE,
         text=True,
         cwd=_ROOT,
-        env={**os.environ, "PYTHONPATH": str(_ROOT), **(environment or {})},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, _IMPORTED)),
+            **(environment or {}),
+        },
         **options,
     )
     try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from durable_graph.decisions.pruning import unneeded
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.owner import Lease
-from durable_graph.errors import IntegrityError, ThreadBusyError, ThreadNotFoundError
-from durable_graph.log.records import Head, Mark, Ranges, Record, Status, ThreadKey
-from durable_graph.log.seal import Draft, blob_digest, open_header, open_record, seal
+from durable_graph.errors import ConfigError, IntegrityError, ThreadBusyError, ThreadNotFoundError
+from durable_graph.log.records import Head, Ranges, Record, Status, ThreadKey
+from durable_graph.log.seal import blob_digest, open_header, open_record
 from durable_graph.ports.backend import Append, HeadQuery, Outcome, Position, Removal
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.ports.memory import InMemoryBackend
@@ -94,7 +94,13 @@ class Saver(Keeper, SyncSaver):
         Args:
             status: only threads of this status.
             limit: how many at most; ``None`` for all.
+
+        Raises:
+            ConfigError: there is no such status.
         """
+        if status is not None and status not in get_args(Status):
+            names = ", ".join(map(repr, get_args(Status)))
+            raise ConfigError(f"A status is one of {names}, not {status!r}.")
         self.check_usable()
         cursor: str | None = None
         left = limit
@@ -156,11 +162,19 @@ class Saver(Keeper, SyncSaver):
                 present state need; "delete" deletes the threads.
             keep: how many checkpoints to keep, at least 1.
 
+        Checkpoints that the present state is folded from stay. They are not much larger than the
+        state itself; of a small thread that may be all of them.
+
         Raises:
+            ConfigError: the arguments make no sense.
             ThreadBusyError: a thread is being run, or changes faster than it can be looked at.
         """
+        if strategy not in ("keep_latest", "delete"):
+            raise ConfigError(f"strategy is 'keep_latest' or 'delete', not {strategy!r}.")
         if keep < 1:
-            raise ValueError("Keep at least one checkpoint, or delete the thread.")
+            raise ConfigError("Keep at least one checkpoint, or delete the thread.")
+        if isinstance(thread_ids, str):
+            raise ConfigError(f"thread_ids are several: [{thread_ids!r}], not {thread_ids!r}.")
         for thread_id in thread_ids:
             if strategy == "delete":
                 await self.adelete_thread(thread_id)
@@ -263,9 +277,8 @@ class Saver(Keeper, SyncSaver):
             bodies, blobs = unneeded(headers, head.path, keep)
             if not await self._holds_any(key, bodies):
                 return
-            position = await self._mark_pruned(head)
-            if position is not None and await self.backend.remove(
-                key, Removal(expected=position, bodies=bodies, blobs=blobs)
+            if await self.backend.remove(
+                key, Removal(expected=Position.of(head), bodies=bodies, blobs=blobs)
             ):
                 return
         raise ThreadBusyError(f"Thread {key.thread!r} keeps changing; prune it when it rests.")
@@ -278,29 +291,6 @@ class Saver(Keeper, SyncSaver):
                 if any(record.body is not None for record in await self.backend.scan(key, part)):
                     return True
         return False
-
-    async def _mark_pruned(self, head: Head) -> Position | None:
-        """Move a thread on by a record that says that it is pruned; ``None`` if others have.
-
-        Who read the thread before must not branch off what is about to go; an append that
-        expects the position before this record is refused.
-        """
-        now = self.clock.time()
-        after, records = seal(
-            head,
-            [Draft(Mark("pruned"), now, head.run, None)],
-            key=head.key,
-            secret=head.secret,
-            epoch=head.epoch,
-            status=head.status,
-            owner=head.owner,
-            input=head.input,
-            reason=head.reason,
-            now=now,
-        )
-        append = Append(Position.of(head), after, records, {}, {})
-        (outcome,) = await self.backend.append([append])
-        return Position.of(after) if outcome is Outcome.APPLIED else None
 
 
 class InMemorySaver(Saver):

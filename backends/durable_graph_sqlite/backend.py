@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -248,6 +249,9 @@ class SqliteBackend:
                 spans = [(row, first, last) for first, last in what.bodies]
                 db.executemany(QUERIES["drop_bodies"], spans)
                 db.executemany(QUERIES["drop_blob"], [(row, digest) for digest in what.blobs])
+                fenced = head_values(replace(head, epoch=head.epoch + 1))
+                key = (*thread, head.seq, head.epoch, head.link)
+                db.execute(QUERIES["extend"], (*fenced, *key))
             db.execute("COMMIT")
             return True
 

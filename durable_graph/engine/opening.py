@@ -388,22 +388,25 @@ class _Opening:
             self.run.teller.hold(_take_input(live, onto), values=False)
 
     def _answer(self, command: Command[Any]) -> None:
-        live, scope = self._live, self._live.scope
+        scope = self._live.scope
         open_ids = [name for name, _ in scope.all_open_asks()]
         answers = match_answers(command.resume, open_ids, scope.answers, self._key.thread)
         encoded = self._encoded(answers)
-        if command.update is not None or command.goto:
-            outcome = live.outcome_of(START, read_command(live.definition, command))
-            waiting = [
-                DueTask(due.node, due.arg, carried=index) for index, due in enumerate(scope.due)
-            ]
-            info = live.next_info("update", scope.nodes)
-            # A node that is due already is not made due twice: it would write twice.
-            once = {due.node for due in scope.due if due.arg is None}
-            more = [due for due in _due_of(outcome) if due.arg is not None or due.node not in once]
-            due = [*waiting, *more]
-            live.add_result(START, outcome, info, due, by=self._call.by)
+        self._write_beside(command)
         self._record_answers(encoded)
+
+    def _write_beside(self, command: Command[Any]) -> None:
+        """What a command writes besides its answer; what is due goes on waiting."""
+        if command.update is None and not command.goto:
+            return
+        live, scope = self._live, self._live.scope
+        outcome = live.outcome_of(START, read_command(live.definition, command))
+        waiting = [DueTask(due.node, due.arg, carried=n) for n, due in enumerate(scope.due)]
+        info = live.next_info("update", scope.nodes)
+        # A node that is due already is not made due twice: it would write twice.
+        once = {due.node for due in scope.due if due.arg is None}
+        more = [due for due in _due_of(outcome) if due.arg is not None or due.node not in once]
+        live.add_result(START, outcome, info, [*waiting, *more], by=self._call.by)
 
     def _fork(self, onto: Onto | None) -> None:
         live, scope = self._live, self._live.scope
@@ -441,6 +444,7 @@ class _Opening:
         encoded = self._encoded({renamed[name]: value for name, value in answers.items()})
         self._log.add(TaskResults(outcomes))
         scope.record(outcomes)
+        self._write_beside(self._call.input)
         self._record_answers(encoded)
 
     async def post(self) -> Message:

@@ -92,7 +92,8 @@ class Head:
     Attributes:
         key: the thread.
         seq: sequence number of the last record; the first has 1.
-        epoch: grows with every change of owner; an append states the epoch it believes in.
+        epoch: grows with every change of owner and every pruning; an append states the epoch it
+            believes in.
         link: the last record's link in the hash chain; an append states it as well.
         secret: 16 random bytes that key the digests of the bodies.
         status: "running" while a run owns the thread.

@@ -266,8 +266,10 @@ class Backend(Protocol):
     async def remove(self, thread: ThreadKey, what: Removal) -> bool:
         """Remove a thread or a part of it; ``False`` if it is not there (any more).
 
-        A part is removed only if the log is still at the expected position. After a thread was
-        removed, an append that expects one of its positions is refused.
+        A part is removed only if the log is still at the expected position, and in the same
+        atomic operation the thread's epoch grows by one: whoever has read the thread before could
+        otherwise put a branch behind what is gone. After a thread was removed, or a part of it,
+        an append that expects an earlier position is refused.
         """
         ...
 

@@ -171,6 +171,8 @@ class InMemoryBackend:
                 stored.records[seq - 1] = replace(stored.records[seq - 1], body=None)
         for digest in what.blobs:
             stored.blobs.pop(digest, None)
+        stored.head = replace(stored.head, epoch=stored.head.epoch + 1)
+        _wake(stored)
         return True
 
     async def changed(self, thread: ThreadKey, seen: Position) -> None:

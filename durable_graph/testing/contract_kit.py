@@ -17,7 +17,7 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from durable_graph.log.records import Commit, Mark, Outcome, Ranges, Status, TaskResults
@@ -197,6 +197,12 @@ class Log:
         if self.head is None:
             raise ValueError("Nothing was written to this log yet.")
         return self.head
+
+    def prune(self, bodies: Ranges) -> None:
+        """Take note that a part of what was written was removed."""
+        gone = {seq for first, last in bodies for seq in range(first, last + 1)}
+        self.records = [replace(r, body=None) if r.seq in gone else r for r in self.records]
+        self.head = replace(self.now, epoch=self.now.epoch + 1)
 
     def copy(self) -> Log:
         """What somebody else knows who has seen as much of it."""

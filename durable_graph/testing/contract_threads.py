@@ -227,7 +227,8 @@ async def a_name_can_be_used_again(backend: Backend) -> None:
 @REMOVE.check
 async def a_part_is_removed(backend: Backend) -> None:
     """Removing a part takes the bodies and large values that are named, and nothing else:
-    headers, digests, links and the head stay."""
+    headers, digests and links stay, and of the head all but its epoch, which fences off whoever
+    has read the thread before."""
     log = Log()
     for number in range(5):
         values = {f"d{number}": b"x"}
@@ -238,14 +239,20 @@ async def a_part_is_removed(backend: Backend) -> None:
         expected=log.position, bodies=((1, 3), (6, 6), (90, 99)), blobs=("d0", "d1", "none")
     )
     expect(await backend.remove(log.key, part), "Removing a part was answered with `False`.")
-    pruned = {1, 2, 3, 6}
-    log.records = [replace(r, body=None) if r.seq in pruned else r for r in log.records]
+    before = log.copy()
+    log.prune(part.bodies)
+    await expect_log(backend, log)
+    late = before.next(commit("late"))
+    expect_equal(list(await backend.append([late])), [Outcome.REFUSED], "An append from before")
     await expect_log(backend, log)
     found = await backend.blobs(log.key, [f"d{number}" for number in range(5)])
     expect_equal(sorted(found), ["d2", "d3", "d4"], "The large values that stay")
     found = await backend.blobs(twin.key, ["d0"])
     expect_equal(sorted(found), ["d0"], "The same large value of another thread")
+    expect(not await backend.remove(log.key, part), "A part was removed from where the log was.")
+    part = replace(part, expected=log.position)
     expect(await backend.remove(log.key, part), "Removing a part again was answered `False`.")
+    log.prune(part.bodies)
     await write(backend, log, commit("c9"), blobs={"d0": b"back"})
     await expect_log(backend, log)
     found = await backend.blobs(log.key, ["d0"])
@@ -341,13 +348,12 @@ async def a_removal_is_a_change(backend: Backend) -> None:
 
 @CHANGED.check
 async def what_moves_no_head_is_no_change(backend: Backend) -> None:
-    """Messages, pruning and refused appends do not wake those who wait for a thread to move."""
+    """Messages and refused appends do not wake those who wait for a thread to move."""
     log = Log()
     await write(backend, log, commit("c1"), results())
     waiting = asyncio.ensure_future(backend.changed(log.key, log.position))
     try:
         await backend.post(log.key, message())
-        await backend.remove(log.key, Removal(expected=log.position, bodies=((1, 1),)))
         await backend.append([Log().next(commit("refused"))])
         await _expect_waiting([waiting])
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from durable_graph.decisions.freeze import Freezer
@@ -90,9 +91,11 @@ class Chronicle:
         self.head = append.head
 
     def forget(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Bodies of records were removed."""
+        """Bodies of records were removed, under a new epoch."""
         for first, last in ranges:
             self.pruned.update(range(first, last + 1))
+        if self.head is not None:
+            self.head = replace(self.head, epoch=self.head.epoch + 1)
 
     def readable(self, checkpoint: str) -> bool:
         """Whether nothing was pruned that a checkpoint needs."""

@@ -18,7 +18,7 @@ settings.register_profile(
 settings.register_profile(
     "torture",
     settings.get_profile("default"),
-    max_examples=10_000,
+    max_examples=2_000,
     derandomize=False,
     print_blob=True,
 )

@@ -67,6 +67,8 @@ class Freezer:
         update: Mapping[str, Any],
         values: Mapping[str, Encoded],
         spoken: str | None = None,
+        *,
+        asked: bool = False,
     ) -> dict[str, Written]:
         """An update, encoded; as changes of the present values where that is smaller.
 
@@ -76,6 +78,7 @@ class Freezer:
             values: the present values.
             spoken: id under which the node has emitted pieces of a message: its first message
                 of an assistant without an id is that message.
+            asked: whether it is the input of a call, which may write the input's keys only.
 
         Raises:
             InvalidUpdateError: a value cannot be stored, breaks the schema, or (in a strict
@@ -85,8 +88,8 @@ class Freezer:
         written: dict[str, Written] = {}
         for key, given in update.items():
             channel = self._definition.channels.get(key)
-            if channel is None:
-                self._unknown(node, key)
+            if channel is None or (asked and key not in self._definition.input.channels):
+                self._unknown(node, key, asked=asked)
                 continue
             replaces, value = _overwrite(given)
             encoded = self._checked(node, channel, value, replaces=replaces)
@@ -125,14 +128,23 @@ class Freezer:
         """The result of a reducer.
 
         Raises:
-            InvalidUpdateError: it cannot be stored.
+            InvalidUpdateError: it cannot be stored, or breaks the schema.
         """
+        check = self._definition.checks.get(key)
         try:
-            return self._slot(value)
+            return self._slot(value if check is None else check(value))
         except UnstorableValueError as error:
             raise InvalidUpdateError(
                 f"The reducer of {key!r} made something that cannot be stored: {error}."
             ) from error
+        except ValueError as error:
+            raise InvalidUpdateError(
+                f"The reducer of {key!r} made an invalid value: {error}"
+            ) from error
+
+    def checks(self, key: str) -> bool:
+        """Whether the schema has something to say about a key's value."""
+        return key in self._definition.checks
 
     def take_new(self) -> Mapping[str, bytes]:
         """The large values that must be written along with the next record."""
@@ -173,7 +185,9 @@ class Freezer:
         try:
             if channel.reducer is add_messages and not replaces:
                 value = as_messages(value, self._name_message)
-            check = self._definition.checks.get(key)
+            # What a reducer takes need not be of the key's own type; what it makes does.
+            checked = channel.reducer is None or replaces
+            check = self._definition.checks.get(key) if checked else None
             return self._slot(value if check is None else check(value))
         except UnstorableValueError as error:
             raise InvalidUpdateError(
@@ -213,11 +227,10 @@ class Freezer:
             self._new[digest] = encoded
         return blob_reference(digest)
 
-    def _unknown(self, node: str, key: str) -> None:
-        text = (
-            f"Node {node!r} wrote to {key!r}, which is no key of the state."
-            f"{self._definition.nearest(key)}"
-        )
+    def _unknown(self, node: str, key: str, *, asked: bool) -> None:
+        who = "The input has" if asked else f"Node {node!r} wrote to"
+        what = "input" if asked else "state"
+        text = f"{who} {key!r}, which is no key of the {what}.{self._definition.nearest(key)}"
         if self._definition.strict:
             raise InvalidUpdateError(text)
         warnings.warn(f"{text} It was left out.", UnknownKeyWarning, stacklevel=2)

@@ -74,6 +74,8 @@ class Reducers:
     ) -> tuple[Op, Encoded | None] | None:
         if not (base is None or type(base) is Rope or base[:1] == b"["):  # type: ignore[index]
             return None
+        if self._freezer.checks(channel.key):
+            return None
         if base is None and channel.initial != []:
             return None
         if channel.reducer in (operator.add, operator.iadd, operator.concat):

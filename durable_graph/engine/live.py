@@ -201,7 +201,13 @@ class LiveThread:
         return len(leads)
 
     def outcome_of(
-        self, who: str, result: Result, index: int = -1, spoken: str | None = None
+        self,
+        who: str,
+        result: Result,
+        index: int = -1,
+        spoken: str | None = None,
+        *,
+        asked: bool = False,
     ) -> Outcome:
         """What somebody returned, as a result.
 
@@ -210,12 +216,13 @@ class LiveThread:
             result: what it returned.
             index: which of the due tasks; -1 for a caller.
             spoken: see `Freezer.update`.
+            asked: see `Freezer.update`.
 
         Raises:
             InvalidUpdateError: it cannot be stored.
         """
         freeze, values = self.freezer.update, self.scope.values
-        updates = (freeze(who, update, values, spoken) for update in result.updates)
+        updates = (freeze(who, update, values, spoken, asked=asked) for update in result.updates)
         outcome = Outcome(index, [written for written in updates if written])
         if result.goto:
             goto, sends = self.targets(who, result.goto)

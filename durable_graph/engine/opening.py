@@ -255,7 +255,7 @@ async def _until_it_moves(keeper: Keeper, view: View | None, key: ThreadKey) -> 
 def _take_input(live: LiveThread, onto: Onto | None = None) -> Receipt:
     """Make the call's input the result of the start."""
     update = read_input(live.definition, live.call.input)
-    outcome = live.outcome_of(START, Result([update]), index=0)
+    outcome = live.outcome_of(START, Result([update]), index=0, asked=True)
     body = Commit(delta={}, joins=live.scope.joins, due=[DueTask(START)], known=[outcome])
     info = live.next_info("input", (), branch=onto is not None)
     return live.commit(body, info, onto=onto, by=live.call.by)
@@ -340,6 +340,7 @@ class _Opening:
         onto = self.run.onto = (live.scope.path, live.scope.weight) if self._branch else None
         if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
             live.definition.check_due((due.node for due in live.scope.due), self._key.thread)
+        receipt = Receipt()
         match action:
             case Action.BEGIN | Action.BRANCH_BEGIN:
                 self._take_input(onto)
@@ -355,14 +356,14 @@ class _Opening:
                 self._answer(Command(resume=self._call.input))
             case Action.BRANCH_ON:
                 log.input = None  # the branch was never given what the head was given
-                self._fork(onto)
+                receipt = self._fork(onto)
             case Action.BRANCH_ANSWER:
                 log.input = None
-                self._answer_on_fork(onto)
+                receipt = self._answer_on_fork(onto)
         if not live.scope.due:
             log.status = "finished"
         if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
-            self.run.teller.hold(Receipt())
+            self.run.teller.hold(receipt)
         entering = bool(live.scope.due) and live.scope.due[0].node == START
         if entering and not live.definition.start.branches:
             # Where the input leads needs no code to be run: that rides in the same write.
@@ -408,7 +409,7 @@ class _Opening:
         more = [due for due in _due_of(outcome) if due.arg is not None or due.node not in once]
         live.add_result(START, outcome, info, [*waiting, *more], by=self._call.by)
 
-    def _fork(self, onto: Onto | None) -> None:
+    def _fork(self, onto: Onto | None) -> Receipt:
         live, scope = self._live, self._live.scope
         body = Commit(
             delta={},
@@ -417,9 +418,9 @@ class _Opening:
             known=[o for index, o in scope.outcomes.items() if scope.due[index].node == START],
         )
         info = live.next_info("fork", scope.nodes, branch=True)
-        live.commit(body, info, onto=onto, by=self._call.by)
+        return live.commit(body, info, onto=onto, by=self._call.by)
 
-    def _answer_on_fork(self, onto: Onto | None) -> None:
+    def _answer_on_fork(self, onto: Onto | None) -> Receipt:
         """Answer questions of an earlier checkpoint, on a branch of its own.
 
         The branch's tasks are other tasks, with ids of their own, and so are their questions.
@@ -427,7 +428,7 @@ class _Opening:
         """
         view = self._view
         asked = dict(view.after.asked) if view is not None and view.after is not None else {}
-        self._fork(onto)
+        receipt = self._fork(onto)
         scope = self._live.scope
         renamed: dict[str, str] = {}
         outcomes = []
@@ -446,6 +447,7 @@ class _Opening:
         scope.record(outcomes)
         self._write_beside(self._call.input)
         self._record_answers(encoded)
+        return receipt
 
     async def post(self) -> Message:
         """Leave the answer for the owner.

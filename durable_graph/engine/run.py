@@ -26,7 +26,7 @@ from durable_graph.engine.execute import (
 )
 from durable_graph.engine.inbox import take_answers
 from durable_graph.engine.live import LiveThread, Onto
-from durable_graph.engine.runlog import RunLog
+from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.engine.stream import Stream
 from durable_graph.engine.teller import Teller
 from durable_graph.errors import (
@@ -148,22 +148,26 @@ class Run:
         live.scope.outcomes[0] = Outcome(0, outcome.writes, tuple(goto), tuple(sends))
         await self._close_step()
 
-    async def stop(self, error: BaseException | None) -> None:
+    async def stop(self, error: BaseException | None) -> Receipt:
         """Write down that the run ended before its graph did, and the results it has.
 
         Args:
             error: what a task or a decision failed with; ``None`` for a cancelled run.
+
+        Returns:
+            Where those results came to stand.
         """
         log = self.live.log
         if log is None or log.broken or log.status != "running":
-            return
+            return Receipt()
         if not log.claimed and log.durability != "exit":
-            return  # the thread never was this run's
+            return Receipt()  # the thread never was this run's
         log.status = "stopped" if error is None else "failed"
         log.reason = "cancelled" if error is None else type(error).__name__
-        self._write_down()
+        receipt = self._write_down()
         log.add(Mark(log.status, log.reason))
         await log.flush()
+        return receipt
 
     async def close(self) -> None:
         """Make sure that everything is durable before the caller hears of the run's end."""
@@ -187,8 +191,9 @@ class Run:
         else:
             failure = await self._all(todo)
         if failure is not None:
-            await self.stop(failure.error)
-            self.teller.failure(failure)
+            place = self._unwritten.index(failure.outcome)
+            receipt = await self.stop(failure.error)
+            self.teller.failure(failure, receipt.at(receipt.item + place))
             raise failure.error
 
     async def _all(self, todo: Sequence[int]) -> Failure | None:
@@ -304,7 +309,7 @@ class Run:
             await log.flush()
         self.teller.step(told, receipt, written=bool(delta) or _any_writes(results))
         if stop is not None and stop.reason == _BREAKPOINT:
-            self.teller.breakpoint()
+            self.teller.breakpoint(receipt.at(len(told)))
 
     def _refuse(self, error: InvalidUpdateError) -> None:
         """Results that cannot be taken in are failures: going on runs their tasks again."""
@@ -367,14 +372,14 @@ class Run:
         await log.flush()
         for item, outcome in enumerate(told):
             self.teller.result(outcome, receipt.at(receipt.item + item))
-        self.teller.asking()
+        self.teller.asking(receipt.at(receipt.item + len(told)))
 
-    def _write_down(self) -> None:
+    def _write_down(self) -> Receipt:
         """Results that would ride in the superstep's commit get a record of their own."""
-        if self._unwritten and self.live.log is not None:
-            results = TaskResults(self._unwritten)
-            self.live.log.add(results, blobs=self.live.freezer.take_new())
-            self._unwritten = []
+        if not self._unwritten or self.live.log is None:
+            return Receipt()
+        results, self._unwritten = TaskResults(self._unwritten), []
+        return self.live.log.add(results, blobs=self.live.freezer.take_new())
 
     def _keep_last(self, log: RunLog) -> None:
         """In "exit" durability: the state at the end, as one commit on what there was."""

@@ -109,15 +109,16 @@ class Teller:
         for told in self.keep([outcome]):
             self._result(told, receipt.seq, _PLACES * receipt.item)
 
-    def failure(self, failure: Failure) -> None:
-        """A task has failed for good."""
+    def failure(self, failure: Failure, receipt: Receipt) -> None:
+        """A task has failed for good, and that has been written down."""
         due = self._live.scope.due[failure.outcome.index]
         error: Any = failure.error
 
         def payload() -> Any:
             return shapes.task_result_payload(due, {}, error, ())
 
-        self._task("task_result", self._live.scope.step + 1, payload, None)
+        cursor = _cursor(receipt.seq, _PLACES * receipt.item + 2)
+        self._task("task_result", self._live.scope.step + 1, payload, cursor)
 
     def step(self, results: Sequence[Told], receipt: Receipt, *, written: bool) -> None:
         """A superstep has been committed: its last results, the values, the checkpoint."""
@@ -133,18 +134,29 @@ class Teller:
         for mode, payload in self._checkpoint():
             self._emit(mode, payload, _cursor(receipt.seq, place + 1))
 
-    def asking(self) -> None:
-        """The run ends with questions."""
+    def asking(self, receipt: Receipt | None = None) -> None:
+        """The run ends with questions.
+
+        Args:
+            receipt: the place behind the results that ask, if this run has written them down.
+        """
         if "values" in self._modes:
             shown = self._live.shown(self._live.with_results())
             asked = self._live.interrupts()
             shown = shown if isinstance(shown, dict) else {}
-            self._emit("values", {**shown, "__interrupt__": asked})
+            at = receipt or Receipt()
+            cursor = _cursor(at.seq, _PLACES * at.item)
+            self._emit("values", {**shown, "__interrupt__": asked}, cursor)
 
-    def breakpoint(self) -> None:
-        """The run stops at a breakpoint."""
+    def breakpoint(self, receipt: Receipt) -> None:
+        """The run stops at a breakpoint.
+
+        Args:
+            receipt: the place behind the results of the step that reached it.
+        """
         if "updates" in self._modes:
-            self._emit("updates", {"__interrupt__": ()})
+            cursor = _cursor(receipt.seq, _PLACES * receipt.item + 2)
+            self._emit("updates", {"__interrupt__": ()}, cursor)
 
     def unchanged(self) -> None:
         """The call found nothing to run: what it returns is all there is to see."""

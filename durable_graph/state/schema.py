@@ -210,9 +210,9 @@ def _is_pydantic(kind: type[Any]) -> bool:
 def checks_of(schema: Schema) -> Mapping[str, Check]:
     """Checks of what is written to single keys: each returns the value to store, or raises.
 
-    Only pydantic models check. Keys with a reducer are left out: an update of them need not be
-    of the key's own type. So are validators that look at other fields: what those will hold is
-    known only when all updates of the superstep are.
+    Only pydantic models check. Validators that look at other fields are left out: what those
+    will hold is known only when all updates of the superstep are. So are keys with a reducer
+    that may hold anything, or any list: checking would take apart what is only appended to.
     """
     if not (isinstance(schema.type, type) and _is_pydantic(schema.type)):
         return {}
@@ -220,8 +220,18 @@ def checks_of(schema: Schema) -> Mapping[str, Check]:
     return {
         key: _check_of(model, key)
         for key, channel in schema.channels.items()
-        if channel.reducer is None and key in model.model_fields
+        if key in model.model_fields and (channel.reducer is None or _says_more(model, key))
     }
+
+
+def _says_more(model: Any, key: str) -> bool:
+    """Whether a field asks for more than a plain container."""
+    field = model.model_fields[key]
+    constraints = [item for item in field.metadata if not callable(item)]
+    validators = model.__pydantic_decorators__.field_validators.values()
+    free = {Any, list, dict, set, list[Any], dict[Any, Any], dict[str, Any], set[Any]}
+    checked = any(not {key, "*"}.isdisjoint(validator.info.fields) for validator in validators)
+    return bool(constraints) or checked or field.annotation not in free
 
 
 def _check_of(model: Any, key: str) -> Check:

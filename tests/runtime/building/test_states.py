@@ -221,7 +221,6 @@ async def test_input_and_output_schemas_cut_what_goes_in_and_comes_out(
     assert shown == {"question": "why", "working": "WHY", "answer": "WHY!"}
 
 
-@pytest.mark.xfail(strict=True, reason="an input may write every key that any schema has")
 async def test_an_input_cannot_write_what_its_schema_does_not_have(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -388,7 +387,6 @@ async def test_what_breaks_a_model_is_refused_before_it_is_stored(
     assert (await graph.aget_state(config)).values == {"items": ["a"]}
 
 
-@pytest.mark.xfail(strict=True, reason="keys with a reducer are not checked, before it or after")
 async def test_what_breaks_a_model_by_its_reducer_is_refused_before_it_is_stored(
     saver: Saver, config: RunnableConfig
 ) -> None:

@@ -155,7 +155,7 @@ async def test_an_unknown_key_of_an_input_is_dropped_with_a_warning(
 ) -> None:
     """The same goes for what a caller passes."""
     graph = chain(("node", says()), saver=saver)
-    with pytest.warns(UnknownKeyWarning, match="wrote to 'lsat'.*Did you mean 'last'"):
+    with pytest.warns(UnknownKeyWarning, match="The input has 'lsat'.*Did you mean 'last'"):
         assert await graph.ainvoke({"lsat": 1}, config) == {"items": [], "count": 0}
 
 

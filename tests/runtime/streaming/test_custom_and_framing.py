@@ -130,12 +130,6 @@ async def test_cursors_of_durable_events_grow_strictly(
     assert len(seen) == 2 * (2 + 8 + 2 + 1)
 
 
-_NO_RECEIPT = pytest.mark.xfail(
-    strict=True, reason="these events are told without the receipt of their record"
-)
-
-
-@_NO_RECEIPT
 @pytest.mark.parametrize(
     ("end", "mode"), [("asks", "values"), ("fails", "tasks"), ("stops", "updates")]
 )
@@ -158,7 +152,6 @@ async def test_how_a_run_ended_has_a_cursor(
     assert told["cursor"] is not None
 
 
-@_NO_RECEIPT
 async def test_a_fork_has_a_cursor(saver: Saver, config: RunnableConfig) -> None:
     """The checkpoint that begins a branch is a record of its own."""
     graph = chain(("a", says("a")), saver=saver)

@@ -28,6 +28,8 @@ def take_answers(log: RunLog, scope: Scope, messages: Sequence[Message]) -> dict
     """
     verdicts = {}
     for message in messages:
+        if log.settles(message.id):
+            continue  # in "exit" durability that is written at the end only
         verdict, answers = _judge(scope, message)
         body = Answers({} if verdict else answers)
         log.add(body, by=message.by, settled={message.id: verdict})

@@ -193,7 +193,11 @@ class RunTask:
 
     def cancel_soon(self) -> None:
         """Have the run end, without waiting for it. From any thread."""
-        if self._task.done() or self._loop.is_closed():
+        if self._task.done():
+            if not self._task.cancelled():
+                self._task.exception()  # it failed behind the last event that was asked for
+            return
+        if self._loop.is_closed():
             return
         self._left = True
         self._is_ending()

@@ -350,6 +350,9 @@ class Run:
         log = self.live.log
         if log is None or self._backend is None:
             return False
+        if log.pending:
+            # Messages that were taken up, but not yet settled, would be taken up again.
+            await log.flush(wait=True)
         reading = await self._backend.read(log.key, unless=log.position)
         if reading is None or not reading.messages:
             return False

@@ -114,6 +114,10 @@ class RunLog:
         """Whether something that was appended is not written yet."""
         return bool(self._pending.drafts) or self._flight is not None
 
+    def settles(self, message: str) -> bool:
+        """Whether a message's verdict waits to be written."""
+        return message in self._pending.settled
+
     @property
     def position(self) -> Position | None:
         """Where the log stands, as far as it is known; ``None`` for a thread not yet written."""

@@ -19,7 +19,7 @@ from durable_graph.engine import editing, inbox, opening, reading, run, snapshot
 from durable_graph.engine.live import LiveThread
 from durable_graph.engine.reading import View
 from durable_graph.engine.run import Run
-from durable_graph.engine.runlog import RunLog
+from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.engine.writer import Writer
 from durable_graph.errors import IntegrityError, OutcomeUnknownError, StorageError
 from durable_graph.log import seal as seals
@@ -267,8 +267,9 @@ def torn_commit(patch: pytest.MonkeyPatch) -> None:
 def owner_not_released(patch: pytest.MonkeyPatch) -> None:
     """A run that fails or is cancelled ends without a word."""
 
-    async def silent(self: Run, error: BaseException | None) -> None:
+    async def silent(self: Run, error: BaseException | None) -> Receipt:
         await asyncio.sleep(0)
+        return Receipt()
 
     patch.setattr(Run, "stop", silent)
 

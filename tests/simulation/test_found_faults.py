@@ -23,6 +23,7 @@ from durable_graph.log.records import ThreadKey
 from durable_graph.ports.backend import HeadQuery
 from durable_graph.state.messages import MESSAGE_TYPES
 from durable_graph.testing.simulation import Faults, Simulation, Worker
+from durable_graph.types import RunnableConfig
 from tests.simulation.scripts import THREAD, State, asks, at, graph, play, says
 
 QUIET = Faults(slow=0, busy=0, broken=0, lost=0, late=0, again=0)
@@ -310,3 +311,40 @@ def test_nothing_is_put_behind_what_is_being_pruned(monkeypatch: pytest.MonkeyPa
 
     for delay in (0.1, 0.6, 1.1, 1.3, 1.6, 2.1):
         play(partial(scenario, delay))
+
+
+def test_a_failed_run_whose_last_events_nobody_takes_makes_no_noise() -> None:
+    """A run that has failed behind the event at which its watcher left is no unheard error."""
+
+    async def scenario(simulation: Simulation) -> None:
+        nodes = (("first", says("first")), ("second", says("second")))
+        made = graph(simulation.worker().saver, *nodes)
+        config: RunnableConfig = {**THREAD, "recursion_limit": 1}
+        async for mode, _ in made.astream({"log": []}, config, stream_mode=["values", "updates"]):
+            if mode == "updates":
+                await asyncio.sleep(1.0)
+                break
+        await asyncio.sleep(5.0)
+
+    play(scenario)
+
+
+def test_an_answer_that_an_async_run_has_taken_up_is_not_refused() -> None:
+    """A run that looks into its inbox while it writes does not take the same answer twice."""
+
+    async def also_asks(state: State) -> State:
+        return await asks(state)
+
+    async def scenario(simulation: Simulation) -> None:
+        one, two = simulation.worker(), simulation.worker()
+        nodes = (("ask", asks), ("also", also_asks), ("slow", says("slow", 5.0)))
+        made = graph(one.saver, *nodes, beside=True)
+        running = one.start(made.ainvoke({"log": []}, THREAD, durability="async"))
+        await asyncio.sleep(1.0)
+        other = graph(two.saver, *nodes, beside=True)
+        question, _ = (await two.run(other.aget_state(THREAD))).interrupts
+        await two.run(other.ainvoke(Command(resume={question.id: "this"}), THREAD))
+        await asyncio.wait([running])
+
+    for seed in range(20):  # in some of which the run looks again before its write has landed
+        play(scenario, seed=seed, faults=QUIET)

@@ -30,15 +30,17 @@ _EVENTS: Final[Mapping[int, tuple[str, ...]]] = {
         *("delta", "snapshot", "large values", "join waits", "packets due"),
         *("task results", "question", "answers", "rot"),
         *("edit returned", "edit refused", "state returned", "history returned"),
-        *("prune returned", "removes bodies", "delete returned", "list returned"),
+        *("prune returned", "delete returned", "list returned"),
     ),
+    # Less often.
+    10: ("message taken up", "removes bodies"),
     # Now and then.
     3: (
         *("storage never", "commit by fork", "removes a thread"),
         *("command left", "answer failed", "answer left", "GraphRecursionError"),
         *("AmbiguousAnswerError", "CheckpointNotFoundError"),
     ),
-    1: ("message taken up", "mark asking"),
+    1: ("mark asking",),
 }
 
 

@@ -62,7 +62,7 @@ class Callers:
 
     def call(self, worker: Worker, thread: Thread) -> CallRecord:
         """Make some call."""
-        weights = {**_WEIGHTS, **_MOODS[thread.mood]}
+        weights = {**_WEIGHTS, **_MOODS[self._mood(thread)]}
         kind = self._numbers.choices(list(weights), weights=list(weights.values()))[0]
         call = self._world.new_call(kind, thread, worker)
         travels = kind in ("input", "go on", "answer", "edit", "state")
@@ -90,6 +90,11 @@ class Callers:
                 work = partial(self._list, worker)
         self._world.make(call, worker, work, self.classify)
         return call
+
+    def _mood(self, thread: Thread) -> str:
+        """How a thread stands, for the weights: also whether a run that goes on asks something."""
+        chronicle = self._world.witness.chronicle(thread.name)
+        return "asks" if chronicle is not None and chronicle.open_questions else thread.mood
 
     def saw(self, thread: Thread, value: Any) -> None:
         """A caller has seen the values of a thread, as a call returns them."""

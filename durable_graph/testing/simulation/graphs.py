@@ -229,7 +229,9 @@ class _Maker:
     """Puts a graph together from its end to its beginning, since edges lead forward."""
 
     def __init__(self, numbers: random.Random) -> None:
-        self.kinds = ("chain", "chain", "loop", "fan", "fan", "uneven", "send", "choose", "command")
+        self.kinds = (
+            *("chain", "chain", "loop", "fan", "fan", "ask", "uneven", "send", "choose", "command"),
+        )
         self._numbers = numbers
         self._graph = GraphSpec()
         self._next: str = END
@@ -256,6 +258,14 @@ class _Maker:
                 else:
                     self._lead(arms, collector)
                 self._next = self._add(targets=tuple(arms))
+            case "ask":
+                collector = self._add(targets=(after,))
+                asks, works = self._add(targets=(collector,)), self._add(targets=(collector,))
+                nodes = self._graph.nodes
+                nodes[asks] = replace(nodes[asks], writes=True, asks=1, pace="quick")
+                # There is time to answer while the run goes on.
+                nodes[works] = replace(nodes[works], pace="long", threaded=False)
+                self._next = self._add(targets=(asks, works))
             case "uneven":
                 collector = self._add(targets=(after,))
                 short, last = self._add(), self._add()

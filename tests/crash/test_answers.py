@@ -66,7 +66,7 @@ def test_of_many_answers_to_one_question_exactly_one_is_taken(
         assert state["log"] == ["input", f"first: {taken[0]}", "held", "last"]
         check_effects(effects.read(), [])
 
-    in_parallel(rounds(12 if processes == 1 else 25, 200), one)
+    in_parallel(rounds(8 if processes == 1 else 25, 200), one)
 
 
 def test_an_answer_to_a_run_of_another_process_goes_through_its_inbox(tmp_path: Path) -> None:

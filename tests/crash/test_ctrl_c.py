@@ -14,7 +14,9 @@ from typing import IO
 import pytest
 
 BEGINNING = """
-import asyncio, sys, threading
+import asyncio, signal, sys, threading
+# A program that is started in the background is born deaf to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from typing import TypedDict
 from durable_graph import START, StateGraph
 from durable_graph_sqlite import SqliteSaver

@@ -36,6 +36,11 @@ class Model(BaseModel):
     b: Annotated[list[str], operator.add] = []
 
 
+class Loose(BaseModel):
+    a: list[Any] = []
+    b: Annotated[list[Any], operator.add] = []
+
+
 T = TypeVar("T")
 
 
@@ -196,7 +201,14 @@ def test_only_models_check() -> None:
     """A TypedDict or dataclass promises nothing about its values."""
     assert checks_of(Schema.of(Typed)) == checks_of(Schema.of(Data)) == {}
     checks: Mapping[str, Any] = checks_of(Schema.of(Model))
-    assert list(checks) == ["a"]
+    assert list(checks) == ["a", "b"]
     assert checks["a"]("7") == 7
+    with pytest.raises(ValueError, match="valid string"):
+        checks["b"]([7])
     with pytest.raises(ValueError, match="valid integer"):
         checks["a"]("seven")
+
+
+def test_a_reduced_list_of_anything_is_not_checked() -> None:
+    """Where a model says nothing of what a reducer collects, that is not looked through."""
+    assert list(checks_of(Schema.of(Loose))) == ["a"]

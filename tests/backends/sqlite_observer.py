@@ -110,10 +110,16 @@ async def _typed(look: Any) -> Any:
     except (IntegrityError, StorageError, LookupError) as error:
         if not type(error).__module__.startswith("durable_graph."):
             raise
-        return error
+        return _bare(error)
 
 
 def _plain(entry: Any) -> Any:
     if isinstance(entry.values, Exception):
-        return entry.values
+        return _bare(entry.values)
     return entry.values, entry.next, entry.config, entry.metadata, entry.created_at
+
+
+def _bare(error: Exception) -> Exception:
+    """An error without what was going on when it was raised, which is kept as long as it is."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -450,10 +450,13 @@ class Run:
     def node_config(self) -> RunnableConfig:
         """The call's config, as a node gets it: its own to change."""
         call = self.live.call
+        metadata = dict(call.config.get("metadata") or {})  # not what is stored: that stays ours
+        if "run_id" in call.metadata:
+            metadata["run_id"] = call.metadata["run_id"]
         return {
             **call.config,
             "recursion_limit": call.recursion_limit,
-            "metadata": dict(call.metadata),
+            "metadata": metadata,
             "run_id": call.run,
             "configurable": dict(call.config.get("configurable", {})),
         }

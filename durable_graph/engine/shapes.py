@@ -6,6 +6,7 @@ what the log has, and changing it changes nothing.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -182,7 +183,8 @@ def checkpoint_payload(
 
 def metadata_of(scope: Scope) -> dict[str, Any]:
     """The metadata of the last checkpoint."""
-    return {**scope.meta, "source": scope.source, "step": scope.step, "parents": {}}
+    meta = copy.deepcopy({**scope.meta})  # the next commit may write the scope's own again
+    return {**meta, "source": scope.source, "step": scope.step, "parents": {}}
 
 
 def debug_payload(kind: str, step: int, time: float, payload: Any) -> dict[str, Any]:

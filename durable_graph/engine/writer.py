@@ -68,8 +68,8 @@ class Writer:
 
     async def write_now(self, log: RunLog) -> None:
         """Write what a log has waiting, in the caller's own task."""
-        append = log.seal()
         try:
+            append = log.seal()
             (outcome,) = await self._backend.append((append,))
         except BaseException as error:
             log.failed(error)
@@ -114,7 +114,14 @@ class Writer:
             self._flushing = False
 
     async def _flush(self, logs: Sequence[RunLog]) -> None:
-        sealed = [(log, log.seal()) for log in logs]
+        sealed: list[tuple[RunLog, Append]] = []
+        for log in logs:
+            try:
+                sealed.append((log, log.seal()))
+            except Exception as error:  # it must not take those along that ride with it
+                log.failed(error)
+        if not sealed:
+            return
         batch = [append for _, append in sealed]
         try:
             outcomes = await self._append(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,8 @@ def read_call(
         raise ConfigError(f"durability is 'sync', 'async' or 'exit', not {durability!r}.")
     if on_pending not in ("reject", "answer", "supersede"):
         raise ConfigError(f"on_pending is 'reject', 'answer' or 'supersede', not {on_pending!r}.")
+    if by is not None and not _is_text(by):
+        raise ConfigError(f"by= names who calls, as text that can be written, not {by!r}.")
     limit = given.get("recursion_limit", 10_007)
     if not isinstance(limit, int) or limit < 1:
         raise ConfigError(f"recursion_limit must be at least 1, not {limit!r}.")
@@ -171,7 +174,26 @@ def _metadata(config: RunnableConfig) -> dict[str, Any]:
     if "run_id" in config:
         metadata["run_id"] = str(config["run_id"])
     try:
-        orjson.dumps(metadata)
+        # As it is written, one level down; and a copy: the caller may go on changing its own.
+        written = orjson.dumps({"meta": metadata})
     except TypeError as error:
         raise ConfigError(f"The config's metadata must be plain JSON: {error}.") from error
-    return metadata
+    if b"null" in written and _beyond_json(metadata):
+        raise ConfigError("The config's metadata must be plain JSON, which has no NaN or infinity.")
+    stored: dict[str, Any] = orjson.loads(written)["meta"]
+    return stored
+
+
+def _beyond_json(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_beyond_json, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_beyond_json, value))
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False

@@ -11,7 +11,7 @@ from durable_graph import END, START, RetryPolicy, StateGraph
 from durable_graph.errors import ConfigError, GraphDefinitionError
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
-from tests.runtime.kit import Items, chain, says
+from tests.runtime.kit import Items, chain, key_of, says
 
 Build = Callable[[StateGraph], Any]
 
@@ -212,6 +212,8 @@ async def test_a_bad_config_is_refused_with_what_is_wrong(
         ({"on_pending": "maybe"}, "on_pending is 'reject', 'answer' or 'supersede'"),
         ({"stream_mode": "everything"}, "no stream mode 'everything'"),
         ({"stream_mode": ["values", "everything"]}, "no stream mode 'everything'"),
+        ({"by": 5}, "by= names who calls, as text that can be written, not 5"),
+        ({"by": "\ud800"}, "by= names who calls, as text that can be written"),
     ],
 )
 async def test_a_bad_option_is_refused_with_its_choices(
@@ -227,6 +229,52 @@ async def test_a_bad_version_is_refused(saver: Saver, config: RunnableConfig) ->
     wrong: Any = "v3"
     with pytest.raises(ConfigError, match="version is 'v1' or 'v2', not 'v3'"):
         chain(("a", says()), saver=saver).astream({}, config, version=wrong)
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    for _ in range(levels):
+        inner = {"inner": inner}
+    return inner
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"a": object()}, {"a": float("nan")}, {"a": [-float("inf")]}, *map(_nested, range(245, 256))],
+)
+async def test_metadata_is_stored_as_it_is_or_refused(
+    metadata: Any, saver: Saver, config: RunnableConfig
+) -> None:
+    """What its writing would trip over, or change, is refused when it is given."""
+    graph = chain(("a", says("a")), saver=saver)
+    try:
+        await graph.ainvoke({}, {**config, "metadata": metadata})
+    except ConfigError as error:
+        assert "plain JSON" in str(error)  # noqa: PT017 - whichever; but nothing in between
+        assert (await graph.aget_state(config)).created_at is None
+    else:
+        saver.hot.take(key_of(config))
+        shown = (await graph.aget_state(config)).metadata
+        assert shown is not None
+        assert shown["inner"] == metadata["inner"]
+
+
+async def test_what_nodes_and_readers_do_to_metadata_is_not_stored(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Lists and dicts in it are the run's own, wherever it is shown."""
+
+    async def spoils(state: Items, config: RunnableConfig) -> Items:
+        config["metadata"]["tags"].append(object())
+        return {"items": ["a"]}
+
+    graph = chain(("a", spoils), ("b", says("b")), saver=saver)
+    given: RunnableConfig = {**config, "metadata": {"tags": ["x"]}}
+    async for event in graph.astream({}, given, stream_mode="checkpoints"):
+        event["metadata"]["tags"].append(object())
+    state = await graph.aget_state(config)
+    assert state.metadata is not None
+    assert (state.values["items"], state.metadata["tags"]) == (["a", "b"], ["x"])
 
 
 async def test_metadata_of_none_is_no_metadata(saver: Saver, config: RunnableConfig) -> None:

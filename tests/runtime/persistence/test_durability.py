@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from durable_graph import Command, interrupt
 from durable_graph.errors import StorageFullError
+from durable_graph.log.seal import seal
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
+from durable_graph_sqlite import SqliteSaver
+from tests.conftest import thread
 from tests.runtime.backends import failing, held
 from tests.runtime.kit import (
     Items,
@@ -26,6 +30,7 @@ from tests.runtime.kit import (
 
 LEVELS: list[Any] = ["sync", "async", "exit"]
 TWENTY = [f"n{index:02}" for index in range(20)]
+MANY = [f"n{index:02}" for index in range(60)]
 
 
 async def ask(state: Items) -> Items:
@@ -241,6 +246,27 @@ async def test_a_full_disk_stops_the_run_at_the_next_superstep(
     assert stored == TWENTY[: max(0, good - 1)]
 
 
+async def test_a_full_disk_stops_many_tasks_at_once(tmp_path: Path, config: RunnableConfig) -> None:
+    """Under "async", tasks that wait for storage to catch up hear of the failure."""
+    async with SqliteSaver(tmp_path / "threads.db") as saver:
+        failing(saver, 1)
+        disk = held(saver)
+
+        async def early(state: Items) -> Items:
+            disk.open.clear()
+            return {"items": [1]}
+
+        async def late(state: Items) -> Items:
+            while disk.appends < 2:  # until the early one's result is on its way
+                await asyncio.sleep(0)
+            asyncio.get_running_loop().call_later(0.01, disk.open.set)
+            return {"items": [1]}
+
+        graph = fan(("early", early), *((name, late) for name in MANY), saver=saver)
+        with pytest.raises(StorageFullError):
+            await graph.ainvoke({}, config, durability="async")
+
+
 async def test_a_full_disk_at_the_end_of_an_exit_run_is_an_error(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -294,3 +320,24 @@ async def test_levels_can_change_from_call_to_call(saver: Saver, config: Runnabl
     assert result["items"] == ["a", 1, "a", 2]
     assert len(await identities(saver, config)) > 4
     assert await saver.averify(config["configurable"]["thread_id"]) == []
+
+
+async def test_a_run_whose_record_cannot_be_made_fails_alone(
+    saver: Saver, config: RunnableConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raises and does not hang; those that write at the same time are not touched."""
+
+    def breaks(before: Any, drafts: Any, *, key: Any, **rest: Any) -> Any:
+        if key == key_of(config) and before is not None:
+            raise OverflowError("no place")
+        return seal(before, drafts, key=key, **rest)
+
+    monkeypatch.setattr("durable_graph.engine.runlog.seal", breaks)
+    graph = chain(("a", says("a")), ("b", says("b")), saver=saver)
+    async with asyncio.timeout(20):
+        calls = [graph.ainvoke({}, each) for each in (thread("x"), config, thread("y"))]
+        one, wrong, other = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(wrong, OverflowError)
+    assert one == other == {"items": ["a", "b"], "count": 0}
+    monkeypatch.undo()
+    assert (await graph.ainvoke(None, config))["items"] == ["a", "b"]

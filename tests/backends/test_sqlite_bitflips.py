@@ -18,7 +18,7 @@ import pytest
 from tests.backends.kit import TORTURE
 from tests.backends.sqlite_observer import Seen, content, integrity, make, observe
 
-pytestmark = pytest.mark.timeout(7200 if TORTURE else 60)
+pytestmark = pytest.mark.timeout(7200 if TORTURE else 180)
 
 _EVERY: Final = 1 if TORTURE else 50
 _HEADER: Final = 100  # of the file: what SQLite makes of it depends on how it is opened

@@ -20,7 +20,7 @@ from durable_graph.types import Durability
 
 __all__ = ["Receipt", "RunLog"]
 
-# How many flushes' worth of records a run in "async" durability may be ahead of its storage.
+# How many records a run in "async" durability may be ahead of its storage when it goes on.
 _AHEAD = 32
 
 # For how many leases a claim without an answer is watched: longer than any network holds it back.
@@ -187,7 +187,7 @@ class RunLog:
                 self._writer.request(self)
         if wait or self.durability == "sync":
             await self._until_written()
-        while self._unwritten > _AHEAD:
+        while self._unwritten > _AHEAD and self._error is None:
             await self._until_written()
         self._raise()
 
@@ -235,6 +235,7 @@ class RunLog:
         self._failed_at = self._clock.monotonic()
         self._land()
         waiting, self._pending = self._pending, _Pending()
+        self._unwritten -= len(waiting.drafts)
         waiting.land()
 
     async def release(self, backend: Backend, lease: float) -> bool:

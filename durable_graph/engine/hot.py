@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ class HotThreads:
         self._limit = limit
         self._size = size
         self._held = 0
+        self._lock = threading.RLock()  # several event loops may use one saver
         self._entries: OrderedDict[ThreadKey, tuple[Hot, int]] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -54,21 +56,23 @@ class HotThreads:
 
     def take(self, key: ThreadKey) -> Hot | None:
         """Take a thread's state out."""
-        entry = self._entries.pop(key, None)
-        if entry is None:
-            return None
-        self._held -= entry[1]
-        return entry[0]
+        with self._lock:
+            entry = self._entries.pop(key, None)
+            if entry is None:
+                return None
+            self._held -= entry[1]
+            return entry[0]
 
     def put(self, hot: Hot) -> None:
         """Put a thread's state in, in place of the one that was used least recently."""
         key = hot.head.key
-        self.take(key)
         size = hot.scope.size() + sum(map(len, hot.freezer.blobs.values()))
-        if size > self._size // 4:
-            return
-        self._entries[key] = (hot, size)
-        self._held += size
-        while len(self._entries) > self._limit or self._held > self._size:
-            _, (_, dropped) = self._entries.popitem(last=False)
-            self._held -= dropped
+        with self._lock:
+            self.take(key)
+            if size > self._size // 4:
+                return
+            self._entries[key] = (hot, size)
+            self._held += size
+            while len(self._entries) > self._limit or self._held > self._size:
+                _, (_, dropped) = self._entries.popitem(last=False)
+                self._held -= dropped

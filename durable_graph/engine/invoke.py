@@ -29,6 +29,9 @@ from durable_graph.types import Interrupt, StreamMode
 
 __all__ = ["Result", "RunTask", "invoke"]
 
+# How often somebody who waits for a run of another loop looks whether that loop is still there.
+_LOOK = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -155,14 +158,27 @@ class RunTask:
         if keeper is not None and key is not None and (before := keeper.ending.get(key)):
             # A watcher has just left this thread's run; that run is still putting itself in
             # order, and this call is meant to come after it.
-            await asyncio.shield(asyncio.wrap_future(before))
+            await self._until_ended(*before)
+            if keeper.ending.get(key) is before:  # its loop was closed, and nothing will end it
+                del keeper.ending[key]
         return await invoke(definition, keeper, call, self._stream)
+
+    async def _until_ended(self, loop: asyncio.AbstractEventLoop, run: Future[None]) -> None:
+        """Wait for another run's end, as long as its loop can still run it."""
+        ended = asyncio.wrap_future(run)
+        if loop is self._loop:
+            await asyncio.shield(ended)
+            return
+        while not (ended.done() or loop.is_closed()):
+            await asyncio.wait([ended], timeout=_LOOK)
 
     def _after(self, task: asyncio.Task[Result]) -> None:
         keeper, key = self._keeper, self._key
         self._stream.close()
-        if keeper is not None and key is not None and keeper.ending.get(key) is self._ended:
-            del keeper.ending[key]
+        if keeper is not None and key is not None:
+            ending = keeper.ending.get(key)
+            if ending is not None and ending[1] is self._ended:
+                del keeper.ending[key]
         self._ended.set_result(None)
         if self._left and not task.cancelled():
             # Nobody is there to be told; that it failed stands in the thread's status.
@@ -223,4 +239,4 @@ class RunTask:
 
     def _is_ending(self) -> None:
         if self._keeper is not None and self._key is not None:
-            self._keeper.ending[self._key] = self._ended
+            self._keeper.ending[self._key] = (self._loop, self._ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 import weakref
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
@@ -42,12 +43,14 @@ class Keeper:
         self.chance: Chance = chance or SystemChance()
         self.lease = lease or Lease()
         self.hot = HotThreads()
-        self.ending: dict[ThreadKey, Future[None]] = {}
-        """Threads whose run has been left by its watcher and is about to end."""
+        self.ending: dict[ThreadKey, tuple[asyncio.AbstractEventLoop, Future[None]]] = {}
+        """Threads whose run has been left by its watcher and is about to end, and on which loop."""
         self._waiting: dict[ThreadKey, list[Future[None]]] = {}
         self._owners: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Owner] = (
             weakref.WeakKeyDictionary()
         )
+        # Reentrant, since what is collected while its thread is in here may end in here, too.
+        self._lock = threading.RLock()
         self._heart = Heart(backend, self.clock, self.lease, self._all_owners)
         self._pid = os.getpid()
         self._closed = False
@@ -60,11 +63,12 @@ class Keeper:
         """
         self.check_usable()
         loop = asyncio.get_running_loop()
-        owner = self._owners.get(loop)
-        if owner is None:
-            owner = Owner(self.backend, self.clock, self.chance, self.lease)
-            self._owners[loop] = owner
-        return owner
+        with self._lock:
+            owner = self._owners.get(loop)
+            if owner is None:
+                owner = Owner(self.backend, self.clock, self.chance, self.lease)
+                self._owners[loop] = owner
+            return owner
 
     @contextlib.asynccontextmanager
     async def running(self, key: ThreadKey, run: str) -> AsyncIterator[Owner]:
@@ -153,4 +157,5 @@ class Keeper:
             await self.backend.aclose()
 
     def _all_owners(self) -> list[Owner]:
-        return list(self._owners.values())
+        with self._lock:  # another loop may be becoming an owner
+            return list(self._owners.values())

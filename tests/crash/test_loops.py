@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,6 +29,13 @@ LOOPS = 4
 
 def open_saver(kind: str, folder: Path) -> Saver:
     return InMemorySaver() if kind == "memory" else SqliteSaver(folder / "threads.db")
+
+
+def says(name: str) -> Any:
+    async def run(state: State) -> State:
+        return {"log": [name]}
+
+    return run
 
 
 def on_loops(*jobs: Any) -> list[Any]:
@@ -127,6 +135,61 @@ def test_a_loop_that_is_closed_in_the_middle_of_a_run_leaves_its_thread_to_the_n
     with Worker(close_a_loop, tmp_path / "threads.db") as worker:
         kind, (state, _, wrong) = worker.end()
     assert (kind, state, wrong) == ("ended", {"log": ["hang"]}, [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loop_that_is_closed_while_an_abandoned_run_ends_holds_up_nobody(
+    kind: str, tmp_path: Path
+) -> None:
+    """The next call on the thread does not wait for an end that nothing will bring about."""
+    saver = open_saver(kind, tmp_path)
+    graph = (
+        StateGraph(State)
+        .add_node("a", says("a"))
+        .add_node("b", says("b"))
+        .add_edge(START, "a")
+        .add_edge("a", "b")
+        .compile(saver)
+    )
+    config: Any = {"configurable": {"thread_id": "thread"}}
+
+    async def leave() -> None:
+        async for _ in graph.astream({"log": []}, config):
+            break
+
+    async def go_on() -> Any:
+        async with asyncio.timeout(20):
+            return await graph.ainvoke(None, config)
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)
+    loop.run_until_complete(leave())
+    loop.close()  # not `asyncio.run`, which has every task end first
+    assert asyncio.run(go_on()) == {"log": ["a", "b"]}
+    saver.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loops_come_and_go_while_others_run(kind: str, tmp_path: Path) -> None:
+    """A saver may meet a new loop at any moment, also while it looks at those that it knows."""
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        saver = open_saver(kind, tmp_path)
+        graph = StateGraph(State).add_node("a", says("a")).add_edge(START, "a").compile(saver)
+
+        def runs(name: int) -> None:
+            for turn in rounds(8, 100):
+                asyncio.run(
+                    graph.ainvoke({"log": []}, {"configurable": {"thread_id": f"{name}-{turn}"}})
+                )
+
+        with ThreadPoolExecutor(16) as pool:
+            for ended in [pool.submit(runs, name) for name in range(16)]:
+                ended.result(50)
+        saver.close()
+    finally:
+        sys.setswitchinterval(switching)
 
 
 def test_a_run_that_is_thrown_away_with_its_loop_makes_no_noise(tmp_path: Path) -> None:

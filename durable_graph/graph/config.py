@@ -11,6 +11,7 @@ import orjson
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.call import Call
 from durable_graph.errors import ConfigError, EmptyInputError
+from durable_graph.log.records import ThreadKey
 from durable_graph.types import (
     UNSET,
     All,
@@ -86,10 +87,10 @@ def read_call(
 
 
 def thread_of(config: RunnableConfig) -> tuple[str, str | None]:
-    """Thread and checkpoint that a config names.
+    """Thread and checkpoint that a config names, as text.
 
     Raises:
-        ConfigError: it names no thread.
+        ConfigError: it names no thread, or not in a way that can be one's id.
     """
     configurable = config.get("configurable", {})
     if not isinstance(configurable, Mapping):
@@ -106,7 +107,7 @@ def thread_of(config: RunnableConfig) -> tuple[str, str | None]:
     checkpoint = configurable.get("checkpoint_id")
     if checkpoint is not None and not isinstance(checkpoint, str):
         raise ConfigError(f"A checkpoint_id is a str, not {type(checkpoint).__name__}.")
-    return thread, checkpoint
+    return ThreadKey.of(thread).thread, checkpoint
 
 
 def nodes_of(

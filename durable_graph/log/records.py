@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from uuid import UUID
 
 import orjson
 
@@ -71,7 +72,7 @@ class ThreadKey(NamedTuple):
         Raises:
             ConfigError: the id is no usable text: 1 to 255 printable characters.
         """
-        if type(thread_id) is int:
+        if type(thread_id) is int or isinstance(thread_id, UUID):
             thread_id = str(thread_id)
         if not isinstance(thread_id, str):
             raise ConfigError(f"A thread_id is a str, not {type(thread_id).__name__}.")

@@ -273,3 +273,19 @@ async def test_asyncio_features_work_inside_a_node(saver: Saver, config: Runnabl
 
     result = await chain(("node", node), saver=saver).ainvoke({}, config)
     assert result["items"] == ["timeout", "CancelledError", "thread"]
+
+
+@pytest.mark.parametrize("name", [7, uuid.UUID("12345678-1234-5678-1234-567812345678")])
+async def test_a_thread_named_by_a_number_or_uuid_has_that_as_text(name: Any, saver: Saver) -> None:
+    """Nodes and snapshots see the id as it is stored, and an idempotency key can be had."""
+    seen: list[Any] = []
+
+    async def look(state: Items, runtime: Runtime) -> None:
+        seen.append((runtime.thread_id, len(runtime.idempotency_key)))
+
+    graph = chain(("look", look), saver=saver)
+    await graph.ainvoke({}, {"configurable": {"thread_id": name}})
+    assert seen == [(str(name), 32)]
+    snapshot = await graph.aget_state({"configurable": {"thread_id": str(name)}})
+    assert snapshot.thread_id == str(name)
+    assert snapshot.metadata is not None

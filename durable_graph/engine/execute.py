@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import math
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,12 +72,16 @@ async def execute(run: Run, index: int, attempt: int, value: Any) -> Outcome | F
                 outcome.sends = (*outcome.sends, *sends)
         return outcome
     except GraphInterrupt as question:
-        return _asked(task, index, question)
+        return _asked(task, index, question) or _failed(
+            run, node, due, index, attempt, _not_asked(node, question)
+        )
     except BaseExceptionGroup as group:
         questions, rest = group.split(GraphInterrupt)
         if questions is None or rest is not None:
             return _failed(run, node, due, index, attempt, rest or group)
-        return _asked(task, index, *_leaves(questions))
+        return _asked(task, index, *_leaves(questions)) or _failed(
+            run, node, due, index, attempt, _not_asked(node, group)
+        )
     except asyncio.CancelledError as error:
         current = asyncio.current_task()
         if current is not None and current.cancelling():
@@ -189,6 +194,10 @@ def _in_context(
                 step, value = coroutine.throw, error
     except StopIteration as end:
         return end.value
+    except GeneratorExit as error:
+        if isinstance(value, GeneratorExit):  # thrown in: the run itself is being thrown away
+            raise
+        raise RuntimeError(f"The node raised {error!r}.") from error
     finally:
         coroutine.close()
 
@@ -233,10 +242,22 @@ def _list_sizes(value: Any) -> dict[str, int]:
     return {key: len(item) for key, item in value.items() if type(item) is list}
 
 
-def _asked(task: TaskContext, index: int, *stops: GraphInterrupt) -> Outcome:
+def _asked(task: TaskContext, index: int, *stops: GraphInterrupt) -> Outcome | None:
+    """The questions that an execution stopped at; ``None`` if they are not its own."""
     names = dict.fromkeys(interrupt.id for stop in stops for interrupt in stop.interrupts)
+    if not names or not task.questions.keys() >= names.keys():
+        return None
     asks = tuple((name, task.questions[name]) for name in names)
     return Outcome(index, asks=asks, attempts=task.attempt - 1)
+
+
+def _not_asked(node: Node, stop: BaseException) -> RuntimeError:
+    mistake = RuntimeError(
+        f"Node {node.name!r} raised a GraphInterrupt that is no question of this execution. "
+        f"Ask with interrupt(), and let what it raises pass."
+    )
+    mistake.__cause__ = stop
+    return mistake
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> list[GraphInterrupt]:
@@ -270,7 +291,11 @@ def _retry_in(
             continue
         if attempt >= policy.max_attempts:
             return None
-        wait = policy.initial_interval * policy.backoff_factor ** (attempt - 1)
+        try:
+            grown = float(policy.backoff_factor) ** (attempt - 1)
+        except OverflowError:  # after a thousand attempts
+            grown = math.inf
+        wait = policy.initial_interval * grown if policy.initial_interval else 0.0
         return min(policy.max_interval, wait) + (uniform() if policy.jitter else 0.0)
     return None
 

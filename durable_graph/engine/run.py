@@ -109,6 +109,8 @@ class Run:
         scope = self.live.scope
         clock, watched = self.live.clock, bool(self.stream.modes)
         while self._stop is None and scope.due:
+            if self.stream.closed:  # cancelled, and a node has swallowed it
+                raise asyncio.CancelledError
             if watched:
                 await self.stream.turn()
             if clock.monotonic() >= self._pause_at:

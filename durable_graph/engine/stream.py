@@ -71,6 +71,11 @@ class Stream:
         return f"<Stream {state}, {len(self._buffer)} events wait>"
 
     @property
+    def closed(self) -> bool:
+        """Whether nobody wants the run's events any more, nor its result."""
+        return self._closed
+
+    @property
     def full(self) -> bool:
         """Whether whoever emits should wait."""
         return len(self._buffer) >= self._limit and not self._closed

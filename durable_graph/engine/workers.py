@@ -91,7 +91,8 @@ def _deliver(
         pool.abandoned += 1
     elif error is None:
         future.set_result(result)
-    elif isinstance(error, StopIteration):  # a future refuses it
+    elif isinstance(error, (StopIteration, GeneratorExit)):
+        # A future refuses the one; the other would look as if the run were thrown away.
         future.set_exception(RuntimeError(f"The node raised {error!r}."))
     else:
         future.set_exception(error)

@@ -331,6 +331,7 @@ class RunStream(AsyncIterator[Any]):
         self._version = version
         self._task: RunTask | None = None
         self._over = False
+        self._waiting = False
 
     def __aiter__(self) -> Self:
         return self
@@ -338,8 +339,14 @@ class RunStream(AsyncIterator[Any]):
     async def __anext__(self) -> Any:
         if self._over:
             raise StopAsyncIteration
+        if self._waiting:
+            raise RuntimeError(
+                "Somebody waits for this stream's next event already. Iterate over it in one "
+                "task only, and pass on from there what others want to see."
+            )
         if self._task is None:
             self._task = self._begin()
+        self._waiting = True
         try:
             event = await self._task.next()
         except asyncio.CancelledError:
@@ -349,6 +356,8 @@ class RunStream(AsyncIterator[Any]):
         except BaseException:
             self._over = True
             raise
+        finally:
+            self._waiting = False
         if event is None:
             self._over = True
             raise StopAsyncIteration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -225,3 +226,26 @@ async def test_a_cancelled_run_without_a_checkpointer_leaves_nothing_running() -
     await reached(waits.entered, run)
     await cancelled(run)
     assert waits.cleaned == 1
+
+
+async def test_a_node_that_swallows_its_cancellation_is_the_last_one(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """The run ends with that superstep, not with its graph."""
+    entered = asyncio.Event()
+
+    async def stubborn(state: Items) -> Items:
+        with contextlib.suppress(asyncio.CancelledError):
+            entered.set()
+            await asyncio.Event().wait()
+        return {"items": ["stubborn"]}
+
+    graph = chain(("stubborn", stubborn), ("next", says("next")), saver=saver)
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    await reached(entered, run)
+    await cancelled(run)
+    state = await graph.aget_state(config)
+    assert (state.values["items"], state.next) == (["stubborn"], ("next",))
+    (info,) = await collect(saver.alist_threads())
+    assert (info.status, info.reason) == ("stopped", "cancelled")
+    assert (await graph.ainvoke(None, config))["items"] == ["stubborn", "next"]

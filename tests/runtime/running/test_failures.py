@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, StateGraph
-from durable_graph.errors import NodeCancelledError
+from durable_graph import START, Interrupt, StateGraph
+from durable_graph.errors import GraphInterrupt, NodeCancelledError
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.runtime.kit import Items, chain, collect, fan, says
@@ -277,3 +277,45 @@ async def test_a_late_result_of_an_abandoned_sync_node_is_dropped(
         await asyncio.sleep(0)
     assert await graph.aget_state(config) == before
     assert before.next == ("bad", "slow")
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_node_that_raises_generator_exit_fails(
+    kind: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """It is not taken for a run that is thrown away, which would leave the thread running."""
+    runs: list[str] = []
+
+    def bad(state: Items) -> Items:
+        runs.append("bad")
+        if len(runs) == 1:
+            raise GeneratorExit
+        return {"items": ["bad"]}
+
+    async def bad_too(state: Items) -> Items:
+        return bad(state)
+
+    graph = chain(("bad", bad if kind == "sync" else bad_too), saver=saver)
+    with pytest.raises(RuntimeError, match="raised GeneratorExit"):
+        await graph.ainvoke({}, config)
+    (info,) = await collect(saver.alist_threads())
+    assert info.status == "failed"
+    assert (await graph.ainvoke(None, config))["items"] == ["bad"]
+
+
+@pytest.mark.parametrize("interrupts", [(), (Interrupt("?", "a" * 32),)])
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_a_question_that_was_not_asked_is_a_failure(
+    interrupts: Any, grouped: bool, saver: Saver, config: RunnableConfig
+) -> None:
+    """What looks like a question, and is none of this execution, is neither one nor a result."""
+
+    async def raises(state: Items) -> Items:
+        stop = GraphInterrupt(interrupts)
+        raise BaseExceptionGroup("several", [stop]) if grouped else stop
+
+    with pytest.raises(RuntimeError, match="'raises' raised a GraphInterrupt .* Ask with inter"):
+        await chain(("raises", raises), saver=saver).ainvoke({}, config)
+    (info,) = await collect(saver.alist_threads())
+    assert info.status == "failed"
+    assert (await chain(("raises", says("a")), saver=saver).ainvoke(None, config))["items"] == ["a"]

@@ -328,3 +328,14 @@ async def test_only_exceptions_are_tried_again(timed: Saver, config: RunnableCon
     with pytest.raises(Stop):
         await graph.ainvoke({}, config)
     assert seen == [1]
+
+
+async def test_waits_stop_growing_however_often_a_node_fails(
+    timed: Saver, clock: FakeClock, config: RunnableConfig
+) -> None:
+    """Even after so many attempts that the wait cannot be calculated any more."""
+    seen: list[int] = []
+    policy = RetryPolicy(backoff_factor=2**500, max_interval=3, max_attempts=9, jitter=False)
+    graph = failing([ConnectionError()] * 6, timed, policy, seen)
+    await graph.ainvoke({}, config)
+    assert seen == [1, 2, 3, 4, 5, 6, 7]

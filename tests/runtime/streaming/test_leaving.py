@@ -230,3 +230,20 @@ async def test_what_was_delivered_before_leaving_is_stored(
         await anext(stream)
         await stream.aclose()
         assert len((await graph.aget_state(config)).values["items"]) == seen
+
+
+async def test_two_tasks_cannot_share_a_stream(saver: Saver, config: RunnableConfig) -> None:
+    """The second is told so at once, instead of waiting for what the first one gets."""
+    leave = asyncio.Event()
+
+    async def node(state: Items) -> Items:
+        await leave.wait()
+        return {"items": ["node"]}
+
+    events = chain(("node", node), saver=saver).astream({}, config)
+    first = asyncio.create_task(collect(events))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="Iterate over it in one task"):
+        await anext(events)
+    leave.set()
+    assert await first == [{"node": {"items": ["node"]}}]

@@ -314,7 +314,7 @@ async def test_a_question_that_was_not_asked_is_a_failure(
         stop = GraphInterrupt(interrupts)
         raise BaseExceptionGroup("several", [stop]) if grouped else stop
 
-    with pytest.raises(RuntimeError, match="'raises' raised a GraphInterrupt .* Ask with inter"):
+    with pytest.raises(RuntimeError, match=r"'raises' raised a GraphInterrupt .* Ask with inter"):
         await chain(("raises", raises), saver=saver).ainvoke({}, config)
     (info,) = await collect(saver.alist_threads())
     assert info.status == "failed"

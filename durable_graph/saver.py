@@ -141,7 +141,12 @@ class Saver(Keeper, SyncSaver):
         source, target = ThreadKey.of(source_thread_id), ThreadKey.of(target_thread_id)
         head, records, blobs = await self._whole(source)
         copy = replace(head, key=target, epoch=1, owner=None, updated=self.clock.time())
-        (outcome,) = await self.backend.append([Append(None, copy, records, blobs, {})])
+        if copy.status == "running":  # its owner is dead, and nobody owns the copy
+            copy = replace(copy, status="stopped", reason="copied")
+        # An earlier copy would be taken for this very one, whose answer was lost.
+        outcome = Outcome.REFUSED
+        if await self.backend.read(target) is None:
+            (outcome,) = await self.backend.append([Append(None, copy, records, blobs, {})])
         if outcome is not Outcome.APPLIED:
             raise ThreadBusyError(
                 f"Thread {target_thread_id!r} exists already; delete it first, or choose another."

@@ -191,6 +191,47 @@ async def test_a_copy_that_cannot_be_made_is_an_error(saver: Saver, config: Runn
     assert (await graph.aget_state(named("other"))).values["items"] == ["other", "a"]
 
 
+async def test_a_copy_is_not_made_over_an_earlier_one(saver: Saver, config: RunnableConfig) -> None:
+    """Also if the earlier one was made of the very same thread, and has gone on since."""
+    graph = chain(("a", says("a")), saver=saver)
+    await graph.ainvoke({}, config)
+    await saver.acopy_thread(config["configurable"]["thread_id"], "copy")
+    await graph.ainvoke({"items": ["more"]}, named("copy"))
+    with pytest.raises(ThreadBusyError, match="exists already"):
+        await saver.acopy_thread(config["configurable"]["thread_id"], "copy")
+    assert (await graph.aget_state(named("copy"))).values["items"] == ["a", "more", "a"]
+
+
+async def test_a_crashed_thread_can_be_copied(saver: Saver, config: RunnableConfig) -> None:
+    """Nobody owns the copy; it goes on where the source would."""
+    begun: list[str] = []
+
+    async def hang(state: Items) -> Items:
+        begun.append("hang")
+        if len(begun) == 1:
+            asyncio.get_running_loop().stop()
+            await asyncio.Event().wait()
+        return {"items": ["done"]}
+
+    graph = chain(("a", says("a")), ("hang", hang), saver=saver)
+
+    def crash() -> None:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        run = loop.create_task(graph.ainvoke({}, config))
+        loop.run_forever()
+        loop.close()
+        del run
+
+    await asyncio.to_thread(crash)
+    await saver.acopy_thread(config["configurable"]["thread_id"], "copy")
+    assert await saver.averify("copy") == []
+    (copied,) = await collect(saver.alist_threads(status="stopped"))
+    assert (copied.thread_id, copied.reason) == ("copy", "copied")
+    for one in (named("copy"), config):
+        assert (await graph.ainvoke(None, one))["items"] == ["a", "done"]
+
+
 @pytest.mark.parametrize("keep", [1, 3])
 async def test_pruning_keeps_the_present_and_the_last_checkpoints(
     keep: int, saver: Saver, config: RunnableConfig

@@ -132,7 +132,7 @@ class Freezer:
         """
         check = self._definition.checks.get(key)
         try:
-            return self._slot(value if check is None else check(value))
+            return self._slot(check.validate(value) if check and check.whole else value)
         except UnstorableValueError as error:
             raise InvalidUpdateError(
                 f"The reducer of {key!r} made something that cannot be stored: {error}."
@@ -142,9 +142,10 @@ class Freezer:
                 f"The reducer of {key!r} made an invalid value: {error}"
             ) from error
 
-    def checks(self, key: str) -> bool:
-        """Whether the schema has something to say about a key's value."""
-        return key in self._definition.checks
+    def checks_whole(self, key: str) -> bool:
+        """Whether the schema has something to say about what a key's reducer makes."""
+        check = self._definition.checks.get(key)
+        return check is not None and check.whole
 
     def take_new(self) -> Mapping[str, bytes]:
         """The large values that must be written along with the next record."""
@@ -186,9 +187,9 @@ class Freezer:
             if channel.reducer is add_messages and not replaces:
                 value = as_messages(value, self._name_message)
             # What a reducer takes need not be of the key's own type; what it makes does.
-            checked = channel.reducer is None or replaces
-            check = self._definition.checks.get(key) if checked else None
-            return self._slot(value if check is None else check(value))
+            check = self._definition.checks.get(key)
+            applies = check is not None and (replaces or not check.whole)
+            return self._slot(check.validate(value) if check and applies else value)
         except UnstorableValueError as error:
             raise InvalidUpdateError(
                 f"Node {node!r} cannot write this to {key!r}: {error}."

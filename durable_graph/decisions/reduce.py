@@ -74,7 +74,7 @@ class Reducers:
     ) -> tuple[Op, Encoded | None] | None:
         if not (base is None or type(base) is Rope or base[:1] == b"["):  # type: ignore[index]
             return None
-        if self._freezer.checks(channel.key):
+        if self._freezer.checks_whole(channel.key):
             return None
         if base is None and channel.initial != []:
             return None
@@ -177,7 +177,7 @@ def _replaces(written: Written) -> bool:
 def _copy_of_initial(freezer: Freezer, channel: Channel) -> Any:
     if channel.initial is UNSET:
         return UNSET
-    return freezer.thaw(freezer.reduced(channel.key, channel.initial))
+    return freezer.thaw(freezer.value(channel.initial, f"The first value of {channel.key!r}"))
 
 
 def _conflict(channel: Channel, writes: Sequence[tuple[int, str, Written]], replacing: bool) -> str:

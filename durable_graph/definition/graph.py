@@ -40,7 +40,7 @@ class GraphDefinition:
         joins_to: names of the joins that lead to a node, by its name.
         channels: every key of the state, private ones included.
         initial: the encoded value of each key that has one before the first update.
-        checks: checks of what is written to single keys.
+        checks: how the values of single keys are checked.
         codec: stores values of this graph's types.
         strict: whether an update with an unknown key is an error.
         description: the structure as JSON: what is stored of the definition.

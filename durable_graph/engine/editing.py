@@ -47,7 +47,7 @@ async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node:
             view = await load(keeper, definition, key, call.checkpoint)
             if view is None and call.checkpoint is not None:
                 raise CheckpointNotFoundError(f"There is no thread {key.thread!r}.")
-            if await situation_of(keeper.backend, view) == "running":
+            if await situation_of(keeper.backend, None if view is None else view.head) == "running":
                 raise ThreadBusyError(
                     f"Thread {key.thread!r} is being run; edit its state when it rests."
                 )

@@ -40,6 +40,7 @@ from durable_graph.log.records import (
     Answers,
     Commit,
     DueTask,
+    Head,
     Mark,
     Outcome,
     TaskResults,
@@ -84,7 +85,7 @@ async def open_run(
     """
     for _ in range(_CLAIMS):
         view = await load(keeper, definition, key, call.checkpoint)
-        situation = await situation_of(keeper.backend, view)
+        situation = await situation_of(keeper.backend, None if view is None else view.head)
         opening = _Opening(keeper, owner, definition, call, key, stream, view)
         if posted is not None and situation != "running":
             posted = await keeper.backend.post(key, posted)
@@ -150,18 +151,21 @@ async def leave_answer(
         ThreadBusyError: the call wants more than to answer.
     """
     while True:
-        view = await load(keeper, definition, key, call.checkpoint)
-        situation = await situation_of(keeper.backend, view)
+        reading = await keeper.backend.read(key, call.checkpoint)
+        head = None if reading is None else reading.head
+        situation = await situation_of(keeper.backend, head)
         if situation == "running" and posted is None:
+            view = await load(keeper, definition, key, call.checkpoint)
             opening = _Opening(keeper, owner, definition, call, key, Stream(), view)
             opening.decide(situation)
             posted = await opening.post()
         elif situation == "running" and posted is not None:
             posted = await keeper.backend.post(key, posted)
             raise_verdict(posted, key.thread)
-        elif view is None or not (beside and keeper.runs(key)):
+        elif head is None or not (beside and keeper.runs(key)):
             return posted
-        await _until_it_moves(keeper, view, key)
+        if head is not None:
+            await _until_it_moves(keeper, head, key)
 
 
 def open_unstored(definition: GraphDefinition, call: Call, live: LiveThread, stream: Stream) -> Run:
@@ -222,22 +226,19 @@ def hold(
     )
 
 
-async def situation_of(backend: Backend, view: View | None) -> Situation:
+async def situation_of(backend: Backend, head: Head | None) -> Situation:
     """How a thread stands."""
-    if view is None:
+    if head is None:
         return "new"
-    head = view.head
     if head.status != "running":
         return head.status
     return "running" if await owner_is_alive(backend, head) else "crashed"
 
 
-async def _until_it_moves(keeper: Keeper, view: View | None, key: ThreadKey) -> None:
+async def _until_it_moves(keeper: Keeper, head: Head, key: ThreadKey) -> None:
     """Wait until the thread has moved on, this process's run of it has ended, or for so long
     that its owner may have died."""
-    if view is None:
-        return
-    moved = asyncio.ensure_future(keeper.backend.changed(key, Position.of(view.head)))
+    moved = asyncio.ensure_future(keeper.backend.changed(key, Position.of(head)))
     tired = asyncio.ensure_future(keeper.clock.sleep(keeper.lease.interval))
     waiting = [moved, tired]
     if (released := keeper.released(key)) is not None:

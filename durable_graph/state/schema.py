@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import operator
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +19,22 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.log.codec import TypeCodec
 from durable_graph.state.channel import ROOT, Channel, channel_of
+from durable_graph.state.messages import add_messages
 
 __all__ = ["Check", "Schema", "checks_of", "storable_types", "updates_of"]
 
-Check = Callable[[Any], Any]
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How values of a key are checked.
+
+    Attributes:
+        validate: returns the value to store, or raises a `ValueError`.
+        whole: whether it is for the value that the key's reducer makes, and not for each update.
+    """
+
+    validate: Callable[[Any], Any]
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,34 +221,43 @@ def _is_pydantic(kind: type[Any]) -> bool:
 
 
 def checks_of(schema: Schema) -> Mapping[str, Check]:
-    """Checks of what is written to single keys: each returns the value to store, or raises.
+    """How the values of single keys are checked. Only pydantic models do so.
 
-    Only pydantic models check. Validators that look at other fields are left out: what those
-    will hold is known only when all updates of the superstep are. So are keys with a reducer
-    that may hold anything, or any list: checking would take apart what is only appended to.
+    Left out are validators that look at other fields: what those will hold is known only when
+    all updates of the superstep are.
     """
     if not (isinstance(schema.type, type) and _is_pydantic(schema.type)):
         return {}
     model: Any = schema.type
     return {
-        key: _check_of(model, key)
+        key: Check(_validator_of(model, key), whole=whole)
         for key, channel in schema.channels.items()
-        if key in model.model_fields and (channel.reducer is None or _says_more(model, key))
+        if key in model.model_fields and (whole := _is_checked_whole(model, channel)) is not None
     }
 
 
-def _says_more(model: Any, key: str) -> bool:
-    """Whether a field asks for more than a plain container."""
-    field = model.model_fields[key]
+def _is_checked_whole(model: Any, channel: Channel) -> bool | None:
+    """Whether to check the value of a key, or each update of it; ``None`` for neither.
+
+    What is only ever appended to is never looked at as a whole: that would cost as much as the
+    conversation is long, at every turn. Lists are valid if what is added to them is, unless the
+    field asks for something of the list itself. Messages are made by their reducer.
+    """
+    if channel.reducer is None:
+        return False
+    if channel.reducer is add_messages:
+        return None
+    field = model.model_fields[channel.key]
     constraints = [item for item in field.metadata if not callable(item)]
     validators = model.__pydantic_decorators__.field_validators.values()
-    free = {Any, list, dict, set, list[Any], dict[Any, Any], dict[str, Any], set[Any]}
-    checked = any(not {key, "*"}.isdisjoint(validator.info.fields) for validator in validators)
-    return bool(constraints) or checked or field.annotation not in free
+    own = any(not {channel.key, "*"}.isdisjoint(validator.info.fields) for validator in validators)
+    appends = channel.reducer in (operator.add, operator.iadd, operator.concat)
+    kind = get_origin(field.annotation) or field.annotation
+    return not (appends and kind is list and not constraints and not own)
 
 
-def _check_of(model: Any, key: str) -> Check:
-    """The check of one field: a model with just this field and its validators."""
+def _validator_of(model: Any, key: str) -> Callable[[Any], Any]:
+    """The validator of one field: a model with just this field and its validators."""
     import pydantic
 
     make: Any = pydantic.create_model

@@ -203,11 +203,16 @@ def test_what_cannot_be_stored_names_node_and_key(freezer: Freezer) -> None:
         freezer.packet({"k": object()}, "What 'n' sends")
 
 
+def found_as_text(old: list[int], new: str) -> list[int]:
+    return [*old, int(new)]
+
+
 class Checked(BaseModel):
     number: Annotated[int, Field(gt=-1)] = 0
     short: str = Field(default="", max_length=3)
     name: str = ""
     items: Annotated[list[int], operator.add] = []
+    found: Annotated[list[int], found_as_text] = []
 
     @field_validator("name")
     @classmethod
@@ -229,7 +234,17 @@ def test_a_pydantic_state_checks_what_is_written() -> None:
 def test_a_key_with_a_reducer_takes_what_its_reducer_takes() -> None:
     """Updates of a reduced key need not be of the key's own type."""
     freezer = freezer_of(define(schema=Checked))
-    assert freezer.update("n", {"items": "abc"}, {}) == {"items": b'"abc"'}
+    assert freezer.update("n", {"found": "7"}, {}) == {"found": b'"7"'}
+
+
+def test_what_is_added_to_a_list_is_checked_by_itself() -> None:
+    """So a long list is never looked at for the sake of what comes behind it."""
+    freezer = freezer_of(define(schema=Checked))
+    assert freezer.update("n", {"items": ["7"]}, {}) == {"items": b"[7]"}
+    with pytest.raises(InvalidUpdateError, match="Node 'n' wrote an invalid value to 'items'"):
+        freezer.update("n", {"items": ["x"]}, {})
+    assert not freezer.checks_whole("items")
+    assert freezer.checks_whole("found")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ the history.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -59,7 +60,7 @@ class Owner:
         id: random, and what the threads name.
         process: what others see of it.
         runs: its threads that are being run, and by which run.
-        left: by run, the logs of those that ended without being able to say so.
+        left: by thread and run, the logs of those that ended without being able to say so.
         writer: writes for all its runs.
     """
 
@@ -67,8 +68,9 @@ class Owner:
         self.id = chance.id()
         self.process = Process(self.id, this_process(), lease.length)
         self.runs: dict[ThreadKey, str] = {}
-        self.left: dict[str, RunLog] = {}
-        self.loop = asyncio.get_running_loop()
+        self.left: dict[tuple[ThreadKey, str], RunLog] = {}
+        # Savers know owners by their loops, for as long as those are there.
+        self._loop = weakref.ref(asyncio.get_running_loop())
         self.writer = Writer(
             backend,
             clock,
@@ -85,25 +87,27 @@ class Owner:
     @property
     def alive(self) -> bool:
         """Whether its loop can still run anything."""
-        return not self.loop.is_closed()
+        loop = self._loop()
+        return loop is not None and not loop.is_closed()
 
     def responsive(self) -> bool:
         """Whether its loop has turned within the lease's patience; asks it to turn again."""
-        if not self.alive:
+        loop = self._loop()
+        if loop is None or loop.is_closed():
             return False
         now = self._clock.monotonic()
         if not self._asked:
             self._asked = True
             self._last_pulse = now
             try:
-                self.loop.call_soon_threadsafe(self._pulse)
+                loop.call_soon_threadsafe(self._pulse)
             except RuntimeError:  # closed in the meantime
                 return False
         return now - self._last_pulse < self._lease.patience
 
     def leave(self, log: RunLog) -> None:
         """Have the heart let go of a thread whose run could not store its own end."""
-        self.left[log.run] = log
+        self.left[log.key, log.run] = log
 
     def _pulse(self) -> None:
         self._asked = False
@@ -181,20 +185,16 @@ class Heart:
         for owner in list(self._owners()):
             if not (owner.runs or owner.left) or not owner.responsive():
                 continue
-            try:
-                await self._release(owner)
+            # Nobody waits for these answers. If there are none, the lease ends, as it should.
+            with contextlib.suppress(DurableGraphError):
                 since = self._clock.monotonic() - owner.writer.last_beat
                 if since >= self._lease.interval / 2:
                     await self._backend.beat(owner.process)
                     owner.writer.last_beat = self._clock.monotonic()
-            except DurableGraphError:
-                # Nobody waits for this answer. If it goes on, the lease ends, as it should.
-                continue
-
-    async def _release(self, owner: Owner) -> None:
-        for run, log in list(owner.left.items()):
-            if await log.release(self._backend, self._lease.length):
-                owner.left.pop(run, None)
+            for run, log in list(owner.left.items()):
+                with contextlib.suppress(DurableGraphError):
+                    if await log.release(self._backend, self._lease.length):
+                        owner.left.pop(run, None)
 
 
 async def owner_is_alive(backend: Backend, head: Head) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -190,6 +192,25 @@ def test_loops_come_and_go_while_others_run(kind: str, tmp_path: Path) -> None:
         saver.close()
     finally:
         sys.setswitchinterval(switching)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loops_that_have_ended_are_let_go(kind: str, tmp_path: Path) -> None:
+    """A program that makes a loop for each call pays for the last call what it paid first."""
+    saver = open_saver(kind, tmp_path)
+    graph = StateGraph(State).add_node("a", says("a")).add_edge(START, "a").compile(saver)
+    seen: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+
+    async def call() -> None:
+        seen.add(asyncio.get_running_loop())
+        await graph.ainvoke({"log": []}, {"configurable": {"thread_id": "thread"}})
+
+    for _ in range(5):
+        asyncio.run(call())
+    gc.collect()
+    assert len(seen) <= 1  # the last may still be held by what is going on right now
+    assert len(saver._all_owners()) <= 1
+    saver.close()
 
 
 def test_a_run_that_is_thrown_away_with_its_loop_makes_no_noise(tmp_path: Path) -> None:

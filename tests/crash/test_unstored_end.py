@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from durable_graph import START, StateGraph
-from durable_graph.errors import StorageBusyError, ThreadBusyError
+from durable_graph.errors import IntegrityError, StorageBusyError, ThreadBusyError
 from durable_graph.graph import CompiledGraph
+from durable_graph.log.records import ThreadKey
+from durable_graph.ports.backend import Backend, Liveness, Process
 from durable_graph.saver import Lease, Saver
 from durable_graph.types import RunnableConfig
 from durable_graph_sqlite import SqliteSaver
@@ -103,3 +107,40 @@ async def test_a_live_run_is_never_given_up_by_another_call(tmp_path: Path) -> N
                 await graph.ainvoke(None, THREAD)
         gate.set()
         assert await run == {"log": ["input", "hold"]}
+
+
+async def test_a_thread_that_cannot_be_given_up_stops_no_sign_of_life(tmp_path: Path) -> None:
+    """Its owner's other threads stay its own, and the other threads left behind are given up."""
+    path = tmp_path / "threads.db"
+    async with SqliteSaver(path, lease=Lease(2.0, 0.05)) as saver:
+        signs, released = asyncio.Event(), asyncio.Event()
+        beat = saver.backend.beat
+
+        async def noted(process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
+            signs.set()
+            return await beat(process, leaving=leaving)
+
+        saver.backend.beat = noted  # type: ignore[method-assign]
+        async with saver.running(ThreadKey("", "mine"), "run") as owner:
+            for name in ("sound", "damaged"):
+                log: Any = Left(ThreadKey("", name), released)
+                owner.leave(log)
+            async with asyncio.timeout(10):
+                await signs.wait()
+                await released.wait()
+
+
+class Left:
+    """The log of a run that could not store its end: of a damaged thread, or of a sound one."""
+
+    def __init__(self, key: ThreadKey, released: asyncio.Event) -> None:
+        self.key = key
+        self.run = "run"
+        self._loop = asyncio.get_running_loop()
+        self._released = released
+
+    async def release(self, backend: Backend, lease: float) -> bool:
+        if self.key.thread == "damaged":
+            raise IntegrityError("The head is damaged.")
+        self._loop.call_soon_threadsafe(self._released.set)
+        return True

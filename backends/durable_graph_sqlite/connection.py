@@ -293,6 +293,11 @@ def translate(error: BaseException, path: str, *, writes: bool) -> DurableGraphE
         told = StorageFullError(
             f"{text}; nothing was written. Free some space and call again: the run goes on."
         )
+    elif name.startswith("SQLITE_CONSTRAINT"):
+        told = IntegrityError(
+            f"{text}. There is something already where only this could stand: a head that is older "
+            f"than its records was put back. Restore the file from a copy."
+        )
     elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, ValueError):
         told = IntegrityError(f"{text}. The file is damaged; restore it from a copy.")
     elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):

@@ -11,7 +11,7 @@ from durable_graph.engine.execute import choose_route, new_context
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.live import LiveThread
 from durable_graph.engine.opening import hold, situation_of
-from durable_graph.engine.reading import View, load
+from durable_graph.engine.reading import View, check_end, load
 from durable_graph.engine.run import Run
 from durable_graph.engine.stream import Stream
 from durable_graph.errors import (
@@ -55,6 +55,7 @@ async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node:
                 view.scope = view.after
             live = hold(keeper, owner, definition, call, key, view)
             if live.log is not None and view is not None and not view.at_head:
+                await check_end(keeper, view.head)
                 live.log.input = None  # the branch was never given what the head was given
             await _write(live, view, as_node)
             try:

@@ -22,7 +22,7 @@ from durable_graph.engine.inbox import answer_message, raise_verdict, take_answe
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.live import LiveThread, Onto
 from durable_graph.engine.owner import Owner, owner_is_alive
-from durable_graph.engine.reading import View, load
+from durable_graph.engine.reading import View, check_end, load
 from durable_graph.engine.run import Run
 from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.engine.stream import Stream
@@ -339,6 +339,8 @@ class _Opening:
         """
         live, log = self._live, self._log
         onto = self.run.onto = (live.scope.path, live.scope.weight) if self._branch else None
+        if onto is not None and self._view is not None:
+            await check_end(self._saver, self._view.head)
         if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
             live.definition.check_due((due.node for due in live.scope.due), self._key.thread)
         receipt = Receipt()

@@ -15,7 +15,7 @@ from durable_graph.log.records import Commit, Head, Record, ThreadKey
 from durable_graph.log.seal import blob_digest, open_record
 from durable_graph.ports.backend import Message, Position, Reading
 
-__all__ = ["View", "fetch_blobs", "fold_records", "load"]
+__all__ = ["View", "check_end", "fetch_blobs", "fold_records", "load"]
 
 # How often a thread that changes while it is read is looked at again.
 _LOOKS = 8
@@ -113,6 +113,27 @@ async def _folded(
     complete = live <= freezer.blobs.keys()
     freezer.begin(live)
     return View(head, scope, reading.messages, freezer, Reducers(freezer), after, complete)
+
+
+async def check_end(keeper: Keeper, head: Head) -> None:
+    """See that a thread's last record is there: whatever is put behind it links to it.
+
+    Reading the thread's present state does so anyway; reading an earlier checkpoint does not.
+
+    Raises:
+        IntegrityError: it is missing or another.
+    """
+    key, seq = head.key, head.seq
+    last = await keeper.backend.scan(key, ((seq, seq),), bodies=False)
+    if last and last[0].link == head.link:
+        return
+    now = await keeper.backend.read(key)
+    if now is not None and Position.of(now.head) == Position.of(head):
+        raise IntegrityError(
+            f"The last record of thread {key.thread!r}, {seq}, is missing or damaged, so nothing "
+            f"can be put behind it. Its earlier checkpoints can be read; go on with what they hold "
+            f"in a new thread."
+        )
 
 
 async def fetch_blobs(

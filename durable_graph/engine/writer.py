@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from durable_graph.errors import OutcomeUnknownError, StorageError
+from durable_graph.errors import IntegrityError, OutcomeUnknownError, StorageError
 from durable_graph.ports.backend import Append, Backend, Outcome
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Writer:
         batch = [append for _, append in sealed]
         try:
             outcomes = await self._append(batch)
-        except StorageError as error:
+        except (StorageError, IntegrityError) as error:
             if len(batch) == 1:
                 await self._alone(*sealed[0], error)
                 return
@@ -142,7 +142,9 @@ class Writer:
         for (log, append), outcome in zip(sealed, outcomes, strict=True):
             log.settled(append, outcome)
 
-    async def _alone(self, log: RunLog, append: Append, error: StorageError | None) -> None:
+    async def _alone(
+        self, log: RunLog, append: Append, error: StorageError | IntegrityError | None
+    ) -> None:
         try:
             log.settled(append, await self._resolve(append, error))
         except BaseException as failure:
@@ -150,7 +152,9 @@ class Writer:
             if not isinstance(failure, Exception):
                 raise
 
-    async def _resolve(self, append: Append, error: StorageError | None) -> Outcome:
+    async def _resolve(
+        self, append: Append, error: StorageError | IntegrityError | None
+    ) -> Outcome:
         """Find out what becomes of an append: it is stored, or refused, or fails for good.
 
         An append says at which position it belongs and carries its own link, so asking for the

@@ -147,6 +147,10 @@ class Writer:
     ) -> None:
         try:
             log.settled(append, await self._resolve(append, error))
+        except IntegrityError as damage:
+            told = IntegrityError(f"Thread {log.key.thread!r}: {damage}")
+            told.__cause__ = damage
+            log.failed(told)
         except BaseException as failure:
             log.failed(failure)
             if not isinstance(failure, Exception):

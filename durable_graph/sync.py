@@ -8,13 +8,14 @@ while a call waits cancels that call, waits until it has put its thread in order
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -68,7 +69,13 @@ def _serve(ready: Future[BlockingPortal]) -> None:
             ready.set_result(portal)
             await portal.sleep_until_stopped()
 
-    asyncio.run(serve())
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(serve())
+    while not serving.done():
+        # What a node raises to end the program comes out of the loop as well as of its call. It
+        # is for the caller; the loop has other callers.
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            loop.run_until_complete(serving)
 
 
 _loop = _Loop()
@@ -85,24 +92,31 @@ def call(function: Callable[[], Awaitable[T]]) -> T:
     ended = threading.Event()
     scope: anyio.CancelScope | None = None
 
-    async def run() -> T:
+    async def run() -> Callable[[], T]:
         nonlocal scope
         try:
             with anyio.CancelScope() as scope:
-                return await function()
+                result = await function()
+                return lambda: result
             raise CancelledError
+        except (SystemExit, KeyboardInterrupt) as error:  # raised here, it would end the portal
+            return partial(_raise, error)
         finally:
             ended.set()
 
     portal = _loop.portal()
     future = portal.start_task_soon(run)
     try:
-        return future.result()
+        return future.result()()
     except BaseException:
         if not future.done():
             portal.start_task_soon(lambda: scope.cancel() if scope is not None else None)
             ended.wait()
         raise
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def iterate(make: Callable[[], AsyncIterator[T]]) -> Iterator[T]:

@@ -207,7 +207,7 @@ class Run:
             await self._pause_at_times(count)
         unfinished = len(todo)
         failures: list[Failure] = []
-        broken: list[Exception] = []
+        broken: list[BaseException] = []
         queue = iter(todo)
 
         def last() -> bool:
@@ -221,9 +221,9 @@ class Run:
                     self.teller.started(index)
                 try:
                     failure = await self._attempts(index, last)
-                except Exception as error:
-                    # Not the node's: the log's. Out of a task group it would come in an
-                    # ExceptionGroup, once for every sibling, and callers would have to know.
+                except (Exception, SystemExit, KeyboardInterrupt) as error:
+                    # The log's error, or a node that ends the program. Out of a task group it
+                    # would come in an ExceptionGroup, and callers would have to know.
                     broken.append(error)
                     scope.cancel()
                     return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from durable_graph_sqlite import SqliteSaver
-from tests.runtime.kit import Items, chain, says
+from tests.runtime.kit import Items, chain, fan, says
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -334,6 +335,40 @@ def test_a_blocking_node_does_not_hold_up_other_sync_calls(
         assert abc(plain).invoke({}, other)["items"] == ["a", "b", "c"]
         leave.set()
         blocked.result(20)
+
+
+def leaves(state: Items) -> None:
+    sys.exit(3)
+
+
+async def leaves_on_the_loop(state: Items) -> None:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize("wire", [chain, fan])
+@pytest.mark.parametrize("action", [leaves, leaves_on_the_loop])
+def test_a_node_that_exits_ends_its_own_call_alone(
+    wire: Any, action: Any, plain: Saver, config: RunnableConfig
+) -> None:
+    """Whoever called gets the SystemExit; other calls go on, and later ones can be made."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def block(state: Items) -> Items:
+        entered.set()
+        assert leave.wait(20)
+        return {"items": ["done"]}
+
+    with ThreadPoolExecutor(1) as pool:
+        blocked = chain(("block", block), saver=plain)
+        other = pool.submit(blocked.invoke, {}, {"configurable": {"thread_id": "other"}})
+        assert entered.wait(20)
+        with pytest.raises(SystemExit) as caught:
+            wire(("a", action), ("b", says("b")), saver=plain).invoke({}, config)
+        assert caught.value.code == 3
+        leave.set()
+        assert other.result(20)["items"] == ["done"]
+    (info,) = plain.list_threads(status="failed")
+    assert (info.thread_id, info.reason) == (config["configurable"]["thread_id"], "SystemExit")
 
 
 def test_the_loop_of_sync_calls_holds_up_no_exit() -> None:

@@ -225,12 +225,17 @@ class RunTask:
         if not self._task.done():
             self._is_ending()
             self._end()
+        cancelled: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):
             while not self._task.done():
-                with contextlib.suppress(asyncio.CancelledError):
+                try:
                     await asyncio.wait([self._task])
+                except asyncio.CancelledError as error:  # whoever waits; but not before the end
+                    cancelled = error
         if not self._task.cancelled():
             self._task.exception()  # being cancelled is what caused it, or it has been told
+        if cancelled is not None:
+            raise cancelled
 
     def _end(self) -> None:
         # In one go: a run that is woken by the closed stream must find itself cancelled.

@@ -138,6 +138,33 @@ async def test_closing_waits_until_the_thread_is_in_order(
     await stream.aclose()
 
 
+async def test_being_cancelled_while_closing_is_not_forgotten(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A timeout that is over while a stream is closed ends the wait once the run has ended."""
+    cleaning, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def node(state: Items, writer: Any) -> None:
+        writer("in it")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaning.set()
+            await asyncio.sleep(0.02)
+            cleaned.set()
+
+    stream = chain(("node", node), saver=saver).astream({}, config, stream_mode="custom")
+    await anext(stream)
+    closing = asyncio.create_task(stream.aclose())
+    await cleaning.wait()
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+    assert cleaned.is_set()
+    (info,) = await collect(saver.alist_threads())
+    assert (info.status, info.reason) == ("stopped", "cancelled")
+
+
 async def test_cancelling_the_watcher_cancels_its_run(saver: Saver, config: RunnableConfig) -> None:
     """A task that waits for an event and is cancelled takes its run with it."""
     entered = asyncio.Event()

@@ -257,6 +257,7 @@ class RunLog:
             return not waits or self._clock.monotonic() > self._failed_at + _LATEST * lease
         self._flight, self._pending = None, _Pending()
         self.head = reading.head
+        self.epoch = reading.head.epoch  # which pruning has raised, if there was any
         self.status, self.reason = "stopped", "storage"
         self.add(Mark("stopped", "storage"), last=True)
         (outcome,) = await backend.append([self.seal()])

@@ -14,7 +14,13 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from durable_graph.errors import IntegrityError, OutcomeUnknownError, StorageError
+from durable_graph.errors import (
+    IntegrityError,
+    OutcomeUnknownError,
+    StorageBusyError,
+    StorageClosedError,
+    StorageError,
+)
 from durable_graph.ports.backend import Append, Backend, Outcome
 
 if TYPE_CHECKING:
@@ -129,9 +135,13 @@ class Writer:
             if len(batch) == 1:
                 await self._alone(*sealed[0], error)
                 return
-            # One append may have spoilt it for all; by itself each gets what it deserves.
-            for log, append in sealed:
-                await self._alone(log, append, None)
+            if isinstance(error, (StorageBusyError, StorageClosedError)):  # not an append's fault
+                for log, _ in sealed:
+                    log.failed(error)
+                return
+            # One append may have spoilt it for all; by itself each gets what it deserves. Side by
+            # side: none waits until others have been given up.
+            await asyncio.gather(*(self._alone(log, append, None) for log, append in sealed))
             return
         except BaseException as error:
             for log, _ in sealed:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from durable_graph.errors import OutcomeUnknownError
+from durable_graph import START, StateGraph
+from durable_graph.errors import OutcomeUnknownError, StorageBusyError, StorageError
+from durable_graph.ports.backend import Append, Outcome, Process
+from durable_graph.testing import FakeClock
 from durable_graph.testing.crash import When
+from durable_graph_sqlite import SqliteSaver
 from tests.crash.harness.client import Client
 from tests.crash.harness.effects import AckFile, EffectFile
-from tests.crash.harness.graphs import GRAPHS
+from tests.crash.harness.graphs import GRAPHS, State
 from tests.crash.harness.losing import LosingBackend
 from tests.crash.harness.oracle import check_thread
 from tests.crash.harness.round import THREAD, Round
@@ -70,3 +76,41 @@ async def test_a_reply_that_never_comes_is_told_and_calling_again_finds_out(
         await finish(client)
         assert (await client.state()).values["log"] == ["input", "a", "b", "c"]
         await check_thread(graph, THREAD, effects.read(), [], None)
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknownError, StorageBusyError])
+async def test_runs_that_write_together_are_told_together(error: type[StorageError]) -> None:
+    """None waits for the configured time and then for what others do with theirs."""
+    clock = FakeClock(jump=True)
+    asked = 0
+    # In memory nobody has to be shown signs of life, so time passes for the writes alone.
+    async with SqliteSaver(":memory:", clock=clock) as saver:
+        inner = saver.backend.append
+        down = False
+
+        async def append(batch: Sequence[Append], beat: Process | None = None) -> Sequence[Outcome]:
+            nonlocal asked
+            if down:
+                asked += 1
+                raise error("There is no answer.")
+            return await inner(batch, beat)
+
+        saver.backend.append = append  # type: ignore[method-assign]
+        together = asyncio.Barrier(20)
+
+        async def work(state: State) -> State:
+            nonlocal down
+            await together.wait()
+            down = True
+            return {"log": ["work"]}
+
+        graph = StateGraph(State).add_node("work", work).add_edge(START, "work").compile(saver)
+
+        async def one(number: int) -> float:
+            with pytest.raises(error):
+                await graph.ainvoke({}, {"configurable": {"thread_id": str(number)}})
+            return clock.monotonic()
+
+        told = await asyncio.gather(*map(one, range(20)))
+        assert max(told) < 2 * saver.lease.length
+        assert error is OutcomeUnknownError or asked == 1

@@ -16,7 +16,6 @@ from durable_graph.ports.backend import (
     Head,
     HeadPage,
     HeadQuery,
-    Identity,
     Liveness,
     Message,
     Outcome,
@@ -39,6 +38,7 @@ from durable_graph_sqlite.rows import (
     to_cursor,
     to_head,
     to_message,
+    to_process,
 )
 from durable_graph_sqlite.sql import QUERIES, schema
 
@@ -305,11 +305,14 @@ class SqliteBackend:
     def _processes(self, db: sqlite3.Connection) -> list[Liveness]:
         now = self._clock.monotonic()
         found = []
-        for id, host, pid, started, boot, beat, lease in db.execute(QUERIES["processes"]):
+        for row in db.execute(QUERIES["processes"]):
+            known = to_process(row)
+            if known is None:
+                continue
+            process, boot, beat = known
             # All processes of a host share one monotonic clock, which starts with the host.
-            same = boot == self._boot and isinstance(beat, float)
-            age = now - beat if same else float("inf")
-            found.append(Liveness(Process(id, Identity(host, pid, started), lease), age))
+            age = now - beat if boot == self._boot else float("inf")
+            found.append(Liveness(process, age))
         return found
 
     def _configure(self, db: sqlite3.Connection) -> None:

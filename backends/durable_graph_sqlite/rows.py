@@ -14,8 +14,16 @@ from typing import Any, Final, get_args
 import orjson
 
 from durable_graph.errors import IntegrityError
-from durable_graph.log.records import Kind
-from durable_graph.ports.backend import Head, Message, Ranges, Record, ThreadKey
+from durable_graph.log.records import Kind, Status
+from durable_graph.ports.backend import (
+    Head,
+    Identity,
+    Message,
+    Process,
+    Ranges,
+    Record,
+    ThreadKey,
+)
 from durable_graph_sqlite.sql import QUERIES
 
 __all__ = [
@@ -26,9 +34,11 @@ __all__ = [
     "to_cursor",
     "to_head",
     "to_message",
+    "to_process",
 ]
 
 _KINDS: Final = frozenset(get_args(Kind))
+_STATUSES: Final = frozenset(get_args(Status))
 
 
 def head_values(head: Head) -> tuple[Any, ...]:
@@ -61,7 +71,7 @@ def to_head(row: Sequence[Any]) -> Head:
         if _checksum(tenant, thread, values) != known or type(id) is not int:
             raise ValueError("not what was written")
         rest = orjson.loads(state)
-        return Head(
+        head = Head(
             key=ThreadKey(tenant, thread),
             seq=seq,
             epoch=epoch,
@@ -81,8 +91,28 @@ def to_head(row: Sequence[Any]) -> Head:
             created=created,
             updated=updated,
         )
+        if not _is_sound(head):
+            raise ValueError("not what anybody writes")
+        return head
     except (TypeError, ValueError, LookupError) as error:
         raise IntegrityError(f"The head of thread {thread!r} is damaged.") from error
+
+
+def _is_sound(head: Head) -> bool:
+    """Whether everything in a head is of its kind: its checksum can be made to fit by hand."""
+    numbers = (head.seq, head.epoch, head.step, head.weight, head.fresh, head.size)
+    places = [place for part in head.path for place in part]
+    return (
+        all(type(number) is int for number in (*numbers, *places))
+        and head.seq > 0
+        and places == sorted(places)
+        and type(head.checkpoint) is str
+        and all(
+            text is None or type(text) is str
+            for text in (head.owner, head.run, head.input, head.reason)
+        )
+        and head.status in _STATUSES
+    )
 
 
 def _state_of(head: Head) -> bytes:
@@ -201,7 +231,31 @@ def _with_gaps(first: int, last: int, rows: Sequence[Any]) -> list[Any]:
 
 
 def to_message(row: Sequence[Any]) -> Message:
-    return Message(*row)
+    """The message in a row; a damaged one says nothing, so whoever takes it up refuses it."""
+    id, kind, body, by, time, verdict = row
+    if type(kind) is not str or type(body) is not bytes or type(by) not in (str, type(None)):
+        return Message(id, "answer", b"", None, 0.0, verdict)
+    return Message(id, kind, body, by, time, verdict)
+
+
+def to_process(row: Sequence[Any]) -> tuple[Process, str | None, float] | None:
+    """A process, its boot and its last sign of life; ``None`` if the row is damaged.
+
+    Who cannot be made out counts as one that is not known: then nothing is worse than that its
+    threads are taken over, and it is fenced.
+    """
+    id, host, pid, started, boot, beat, lease = row
+    if (
+        type(id) is str
+        and type(boot) in (str, type(None))
+        and type(pid) is int
+        and type(beat) in (float, int)
+        and type(lease) in (float, int)
+        and type(host) in (str, type(None))
+        and type(started) in (int, type(None))
+    ):
+        return Process(id, Identity(host, pid, started), lease), boot, beat
+    return None
 
 
 def to_cursor(head: Head) -> str:

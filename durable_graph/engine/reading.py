@@ -163,7 +163,7 @@ def fold_records(scope: Scope, records: Sequence[Record], secret: bytes, thread:
         header, body = open_record(record, secret, thread)
         try:
             scope.apply(header, body)
-        except (IntegrityError, LookupError) as error:
+        except (IntegrityError, LookupError, TypeError) as error:
             raise IntegrityError(f"Record {record.seq} of thread {thread!r}: {error}") from error
 
 

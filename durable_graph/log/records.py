@@ -286,8 +286,8 @@ def decode_body(kind: Kind, data: bytes) -> Body:
     Raises:
         IntegrityError: the bytes are not what `encode_body` writes.
     """
-    first, *values = data.split(b"\n")
     try:
+        first, *values = data.split(b"\n")
         structure = orjson.loads(first)
         match kind:
             case "commit":
@@ -413,6 +413,8 @@ def _due(entry: DueTask, lines: _Lines) -> list[Any]:
 
 def _read_due(plain: list[Any], values: list[bytes]) -> DueTask:
     node, arg, carried, *_ = (*plain, None, None)
+    if type(node) is not str:
+        raise TypeError(node)
     return DueTask(node, None if arg is None else values[arg], carried)
 
 

@@ -271,6 +271,8 @@ def open_header(record: Record, thread: str) -> Header:
                 f"reads up to {FORMAT}. It was written by a newer one: upgrade."
             )
         header = _header(plain)
+        if not _is_sound(header):
+            raise ValueError("not what anybody writes")
     except (LookupError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"The header of record {record.seq} of thread {thread!r} is damaged."
@@ -295,6 +297,28 @@ def _digest(body: bytes, secret: bytes) -> bytes:
 
 def _link(previous: bytes, digest: bytes, header: bytes) -> bytes:
     return hashlib.blake2b(previous + digest + header, digest_size=32).digest()
+
+
+def _is_sound(header: Header) -> bool:
+    """Whether what others rely on is of its kind: a chain can be made to fit by hand."""
+    info = header.commit
+    texts = (header.run, header.by) if info is None else (header.run, header.by, info.parent)
+    if type(header.time) not in (float, int) or not all(t is None or type(t) is str for t in texts):
+        return False
+    if not all(type(digest) is str for digest in header.blobs):
+        return False
+    if info is None:
+        return True
+    places = [place for part in info.path for place in part]
+    return (
+        all(type(number) is int for number in (info.step, info.weight, *places))
+        and places == sorted(places)
+        and (not places or 0 < places[0] <= places[-1] < header.seq)
+        and type(info.branch) is str
+        and (info.graph is None or type(info.graph) is str)
+        and type(info.meta) is dict
+        and all(type(name) is str for name in info.nodes)
+    )
 
 
 def _header(plain: dict[str, Any]) -> Header:

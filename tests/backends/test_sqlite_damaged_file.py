@@ -108,7 +108,7 @@ async def test_nothing_is_put_behind_a_head_of_earlier(world: World) -> None:
     put_back = f"UPDATE threads SET ({names}) = ({places}) WHERE thread = 'a'"
     world.change(lambda db: db.execute(put_back, old))
     async with SqliteSaver(world.path) as saver:
-        with pytest.raises(IntegrityError, match="Thread 'a'.*something already"):
+        with pytest.raises(IntegrityError, match=r"Thread 'a'.*something already"):
             await counting(saver, STEPS).ainvoke({"items": ["more"]}, thread("a"))
         await expect_others(saver, counting(saver, STEPS), set())
 

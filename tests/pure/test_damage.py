@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,3 +117,27 @@ def test_a_forged_header_is_refused(header: bytes) -> None:
     record = Record(1, "mark", None, header, b"{}", b"\0" * 16, link)
     with pytest.raises(IntegrityError, match="header of record 1 of thread 'thread' is damaged"):
         open_header(record, "thread")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"path": [[1, 10**12]]},
+        {"path": [[5, 1]]},
+        {"path": [["1", "1"]]},
+        {"step": "1"},
+        {"time": None},
+        {"meta": []},
+        {"nodes": [7]},
+        {"blobs": [7]},
+        {"branch": None},
+        {"by": 7},
+    ],
+    ids=str,
+)
+def test_a_forged_commit_is_refused(record: Record, wrong: dict[str, Any]) -> None:
+    """Neither its kinds nor where it is folded from are taken from a header as they come."""
+    header = orjson.dumps({**orjson.loads(record.header), **wrong})
+    link = hashlib.blake2b(record.previous + record.digest + header, digest_size=32).digest()
+    with pytest.raises(IntegrityError, match="header of record 2 of thread 'thread' is damaged"):
+        open_header(replace(record, header=header, link=link), "thread")

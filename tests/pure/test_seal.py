@@ -85,7 +85,7 @@ def test_a_header_says_all_that_was_said() -> None:
     """Everything in a draft but its body is in the header, and can be read without the body."""
     commit = info("c9", parent="c8", branch="c1", step=-1, source="fork", nodes=("a", "b"))
     made = Draft(Commit(delta={}), 1.25, None, "ann", "outer|inner", commit, (((1, 3),), 50))
-    _, (record,) = sealed([made])
+    _, (*_, record) = sealed([*(draft(Mark("resumed")) for _ in range(3)), made])
     header = open_header(replace(record, body=None), "thread")
     assert (header.by, header.ns, header.run, header.time) == ("ann", "outer|inner", None, 1.25)
     assert header.commit is not None

@@ -2,7 +2,9 @@
 
 Reducers that are known to append (`operator.add` on lists, `add_messages` with new ids) are not
 called: their result is the present value and the update, as it stands in the task's record. Any
-other reducer gets copies of its own and runs once, here; what it did is found by comparison.
+other reducer gets copies of its own and runs here, before the superstep is committed and never
+after: for each router that wants to see the state, and for the commit. What it did is found by
+comparison.
 """
 
 from __future__ import annotations

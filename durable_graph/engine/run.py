@@ -406,6 +406,7 @@ class Run:
             )
         if scope.answers:
             log.add(Answers(dict(scope.answers)), by=by, last=True)
+        log.keep_only({*scope.blobs(), self.live.definition.fingerprint})
 
     def _last_commit(self, results: Sequence[Outcome]) -> Commit:
         scope, before = self.live.scope, self._before

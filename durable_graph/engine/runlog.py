@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,6 +162,11 @@ class RunLog:
             pending.drafts.append((draft, receipt))
             self._unwritten += 1
         return receipt
+
+    def keep_only(self, blobs: Collection[str]) -> None:
+        """Leave out the other large values that wait: what is to be written has no use for them."""
+        waiting = self._pending.blobs
+        self._pending.blobs = {name: waiting[name] for name in waiting if name in blobs}
 
     async def flush(self, *, wait: bool = False) -> None:
         """Have everything that was appended written; returns once the durability level is met.

@@ -160,6 +160,26 @@ async def test_exit_writes_only_the_last_state(saver: Saver, config: RunnableCon
     assert len(await history(graph, config)) == 2
 
 
+async def test_exit_keeps_no_value_that_the_last_state_has_not(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Large values that came and went in between are not stored: nothing would free them."""
+
+    def writes(letter: str) -> Any:
+        async def node(state: Items) -> Items:
+            return {"last": letter * 10_000}
+
+        return node
+
+    graph = chain(*((name, writes(name)) for name in "abcdefgh"), saver=saver)
+    for _ in range(2):
+        await graph.ainvoke({}, config, durability="exit")
+    assert (await graph.aget_state(config)).values["last"] == "h" * 10_000
+    (info,) = await collect(saver.alist_threads())
+    assert info.size < 15_000
+    assert await saver.averify(info.thread_id) == []
+
+
 @pytest.mark.parametrize("level", LEVELS)
 async def test_a_question_is_kept_at_every_level(
     level: Any, saver: Saver, config: RunnableConfig

@@ -285,7 +285,7 @@ class SqliteBackend:
         return await self._reader.call(reading, writes=False)
 
     def _beat(self, db: sqlite3.Connection, process: Process) -> None:
-        identity = process.identity
+        identity, now = process.identity, self._clock.monotonic()
         db.execute(
             QUERIES["beat"],
             (
@@ -294,13 +294,11 @@ class SqliteBackend:
                 identity.pid,
                 identity.started,
                 self._boot,
-                self._clock.monotonic(),
+                now,
                 process.lease,
             ),
         )
-        for other in self._processes(db):
-            if other.age > _FORGOTTEN * other.process.lease:
-                db.execute(QUERIES["leave"], (other.process.id,))
+        db.execute(QUERIES["forget"], (self._boot, now, _FORGOTTEN))
 
     def _processes(self, db: sqlite3.Connection) -> list[Liveness]:
         now = self._clock.monotonic()

@@ -89,6 +89,10 @@ ON CONFLICT (id) DO UPDATE SET beat = excluded.beat, lease = excluded.lease, boo
 -- name: leave
 DELETE FROM processes WHERE id = ?;
 
+-- name: forget
+-- Those that were there before this boot, or whose last sign of life is many leases old.
+DELETE FROM processes WHERE boot IS NOT ? OR ? - beat > ? * lease;
+
 -- name: processes
 SELECT id, host, pid, started, boot, beat, lease FROM processes;
 

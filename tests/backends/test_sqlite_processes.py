@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from durable_graph.decisions.liveness import Process, this_process
 from durable_graph.log.records import Mark
 from durable_graph.log.seal import open_record
 from durable_graph.ports.backend import ThreadKey
+from durable_graph.testing import FakeClock
 from durable_graph_sqlite.backend import SqliteBackend
 from tests.backends.kit import TORTURE, child
 
@@ -40,6 +43,27 @@ async def test_processes_share_a_file_and_a_thread(tmp_path: Path) -> None:
     for number in range(_PROCESSES):
         own = [event for event in events if event.startswith(f"{number}.")]
         assert own == [f"{number}.{turn}" for turn in range(_APPENDS)]
+    await backend.aclose()
+
+
+async def test_processes_that_have_long_been_silent_are_forgotten(tmp_path: Path) -> None:
+    """A sign of life clears away those of before this boot, and those many leases old."""
+    clock = FakeClock()
+    backend = SqliteBackend(tmp_path / "threads.db", clock=clock)
+    here = this_process()
+    short, long = Process("short", here, 1.0), Process("long", here, 100.0)
+    await backend.beat(short)
+    await backend.beat(long)
+    await backend.beat(Process("of before", here, 100.0))
+    with sqlite3.connect(tmp_path / "threads.db") as db:
+        db.execute("UPDATE processes SET boot = 'another' WHERE id = 'of before'")
+    db.close()
+    await clock.advance(50.0)
+    known = await backend.beat(long)
+    assert {one.process.id for one in known} == {"short", "long"}
+    await clock.advance(51.0)
+    known = await backend.beat(Process("new", here, 1.0))
+    assert {one.process.id: one.age for one in known} == {"long": 51.0, "new": 0.0}
     await backend.aclose()
 
 

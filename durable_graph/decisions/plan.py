@@ -41,7 +41,7 @@ def plan(
     """
     targets: set[str] = set()
     sends: list[DueTask] = []
-    joins = dict(waiting) if waiting else {}
+    joins = dict(waiting)
     touched: dict[str, Join] = {}
     for name, outcome in outcomes:
         node = definition.start if name == START else definition.nodes[name]
@@ -53,11 +53,11 @@ def plan(
             sends.extend([DueTask(target, arg) for target, arg in outcome.sends])
         for join in node.joins:
             touched[join.name] = join
-            joins = {**joins, join.name: (*joins.get(join.name, ()), name)}
+            seen = joins.get(join.name, ())
+            if name not in seen:
+                joins[join.name] = (*seen, name)
     for join in touched.values():  # only now: all that ran in one superstep ran at once
-        seen = tuple(dict.fromkeys(joins[join.name]))
-        joins = {**joins, join.name: seen}
-        if len(seen) == len(join.sources):
+        if len(joins[join.name]) == len(join.sources):
             targets.add(join.target)
             joins.pop(join.name)
     targets.discard(END)

@@ -21,9 +21,8 @@ def unneeded(headers: Sequence[Header], path: Ranges, keep: int) -> tuple[Ranges
     needed = set(_numbers(path))
     commits = [header for header in headers if header.commit is not None]
     for header in commits[-keep:]:
-        assert_commit = header.commit
-        if assert_commit is not None:
-            needed.update(_numbers(assert_commit.path))
+        if header.commit is not None:
+            needed.update(_numbers(header.commit.path))
             needed.add(header.seq)
             needed.update(_results(headers, header.seq))
     ranges: Ranges = ()

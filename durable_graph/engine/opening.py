@@ -275,7 +275,7 @@ class _Opening:
         stream: Stream,
         view: View | None,
     ) -> None:
-        self._saver = keeper
+        self._keeper = keeper
         self._call = call
         self._key = key
         self._view = view
@@ -340,7 +340,7 @@ class _Opening:
         live, log = self._live, self._log
         onto = self.run.onto = (live.scope.path, live.scope.weight) if self._branch else None
         if onto is not None and self._view is not None:
-            await check_end(self._saver, self._view.head)
+            await check_end(self._keeper, self._view.head)
         if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
             live.definition.check_due((due.node for due in live.scope.due), self._key.thread)
         receipt = Receipt()
@@ -371,7 +371,7 @@ class _Opening:
         if entering and not live.definition.start.branches:
             # Where the input leads needs no code to be run: that rides in the same write.
             await self.run.enter()
-        # Whatever the durability: an input, or an answer, is accepted when it is stored.
+        # Under "sync" and "async" an input, or an answer, is accepted when it is stored.
         await log.flush(wait=True)
         self.run.teller.release()
 
@@ -470,12 +470,12 @@ class _Opening:
         answers = match_answers(self._call.input.resume, open_ids, scope.answers, self._key.thread)
         self._encoded(answers)  # refuses what cannot be stored
         message = answer_message(
-            self._saver.chance.id(),
+            self._keeper.chance.id(),
             {name: codec.encode(value) for name, value in answers.items()},
             self._call.by,
-            self._saver.clock.time(),
+            self._keeper.clock.time(),
         )
-        return await self._saver.backend.post(self._key, message)
+        return await self._keeper.backend.post(self._key, message)
 
     def _take_messages(self, own: Message | None) -> None:
         if self._view is None or not self._view.messages:

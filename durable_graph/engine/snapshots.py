@@ -124,7 +124,7 @@ class _Page:
         headers: Mapping[int, Header | IntegrityError],
     ) -> None:
         self._definition = definition
-        self._saver = keeper
+        self._keeper = keeper
         self._key = key
         self._head = head
         self._records = records
@@ -194,10 +194,10 @@ class _Page:
                 self._definition,
                 self._definition.codec,
                 self._head.secret,
-                self._saver.chance.id,
+                self._keeper.chance.id,
             )
             freezer.blobs.update(
-                await fetch_blobs(self._saver, self._key, after.blobs(), self._head.secret)
+                await fetch_blobs(self._keeper, self._key, after.blobs(), self._head.secret)
             )
             return _recorded(self._definition, self._key.thread, scope, after, freezer)
         except IntegrityError as error:
@@ -207,7 +207,7 @@ class _Page:
 
     async def _removed(self, header: Header) -> bool:
         """Whether what looks damaged was deleted or pruned while it was being read."""
-        backend = self._saver.backend
+        backend = self._keeper.backend
         reading = await backend.read(self._key)
         if reading is None or reading.head.secret != self._head.secret:
             return True
@@ -248,7 +248,7 @@ class _Page:
             seq += 1
             record = self._records.get(seq)
             if record is None:
-                more = await self._saver.backend.scan(self._key, ((seq, seq),))
+                more = await self._keeper.backend.scan(self._key, ((seq, seq),))
                 if not more:
                     return
                 (record,) = more

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import inspect
 import operator
 import sys
@@ -154,7 +155,8 @@ def _storable(annotation: Any, seen: set[Any]) -> Iterator[TypeCodec]:
     elif dataclasses.is_dataclass(kind):
         yield TypeCodec(kind.__qualname__, kind, _fields, lambda v, _: _remake(kind, v))
     elif issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        yield TypeCodec(kind.__qualname__, kind, list, lambda v, _: kind(*v))
+        make: Any = kind._make  # type: ignore[attr-defined]
+        yield TypeCodec(kind.__qualname__, kind, list, lambda v, _: make(v))
     elif not typing.is_typeddict(kind):
         return
     for hint in _hints(kind).values():
@@ -189,11 +191,20 @@ def _remodel(kind: Any, content: Any) -> Any:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {
+    fields = {
         field.name: getattr(value, field.name)
         for field in dataclasses.fields(value)
         if hasattr(value, field.name)
     }
+    # What `__post_init__` and others have set beside them; but not what is computed when needed.
+    kind = type(value)
+    beside = {
+        name: item
+        for name, item in getattr(value, "__dict__", {}).items()
+        if name not in fields
+        and not isinstance(getattr(kind, name, None), functools.cached_property)
+    }
+    return fields | beside
 
 
 def _remake(kind: type[Any], content: Any) -> Any:

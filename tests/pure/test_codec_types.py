@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypedDict, TypeVar, cast
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field_validator
@@ -296,3 +297,47 @@ def test_what_is_not_stored_may_hold_anything() -> None:
     copy = codec.decode(codec.encode({"k": [thing, (1, thing)]}))
     assert copy["k"][0] is thing
     assert copy["k"][1] == (1, thing)
+
+
+@dataclass
+class Derived:
+    """Has more than its fields: what is made from them, and what is computed when needed."""
+
+    side: int
+
+    def __post_init__(self) -> None:
+        self.area = self.side**2
+
+    @cached_property
+    def lock(self) -> object:
+        return object()
+
+
+class Measure(NamedTuple):
+    width: int
+    height: int
+
+
+class Parsed(Measure):
+    """Is not made from its items."""
+
+    def __new__(cls, text: str) -> Self:
+        return cls._make(map(int, text.split("x")))
+
+
+def test_what_stands_beside_the_fields_of_a_dataclass_comes_back() -> None:
+    """All that has been set; what is computed when needed is computed again."""
+    codec = Codec(storable_types(Derived))
+    value = Derived(3)
+    assert isinstance(value.lock, object)
+    assert vars(codec.decode(codec.encode(value))) == {"side": 3, "area": 9}
+    value.area = cast("Any", object())
+    with pytest.raises(UnstorableValueError, match="object has no stored form"):
+        codec.encode(value)
+
+
+def test_a_named_tuple_is_made_of_its_items() -> None:
+    """Whatever its class takes to be made."""
+    codec = Codec(storable_types(Parsed))
+    read = codec.decode(codec.encode(Parsed("3x4")))
+    assert (type(read), tuple(read)) == (Parsed, (3, 4))

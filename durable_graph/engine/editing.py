@@ -42,6 +42,7 @@ async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node:
         CheckpointNotFoundError: there is no such checkpoint.
     """
     key = ThreadKey.of(call.thread)
+    await keeper.until_ended(key)
     async with keeper.running(key, call.run) as owner:
         for _ in range(_TRIES):
             view = await load(keeper, definition, key, call.checkpoint)

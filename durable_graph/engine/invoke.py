@@ -29,9 +29,6 @@ from durable_graph.types import Interrupt, StreamMode
 
 __all__ = ["Result", "RunTask", "invoke"]
 
-# How often somebody who waits for a run of another loop looks whether that loop is still there.
-_LOOK = 0.05
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -155,22 +152,9 @@ class RunTask:
 
     async def _run(self, definition: GraphDefinition, call: Call) -> Result:
         keeper, key = self._keeper, self._key
-        if keeper is not None and key is not None and (before := keeper.ending.get(key)):
-            # A watcher has just left this thread's run; that run is still putting itself in
-            # order, and this call is meant to come after it.
-            await self._until_ended(*before)
-            if keeper.ending.get(key) is before:  # its loop was closed, and nothing will end it
-                del keeper.ending[key]
+        if keeper is not None and key is not None:
+            await keeper.until_ended(key)
         return await invoke(definition, keeper, call, self._stream)
-
-    async def _until_ended(self, loop: asyncio.AbstractEventLoop, run: Future[None]) -> None:
-        """Wait for another run's end, as long as its loop can still run it."""
-        ended = asyncio.wrap_future(run)
-        if loop is self._loop:
-            await asyncio.shield(ended)
-            return
-        while not (ended.done() or loop.is_closed()):
-            await asyncio.wait([ended], timeout=_LOOK)
 
     def _after(self, task: asyncio.Task[Result]) -> None:
         keeper, key = self._keeper, self._key

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 
+from durable_graph.engine.context import current_task
 from durable_graph.engine.hot import HotThreads
 from durable_graph.engine.owner import Heart, Lease, Owner, owner_is_alive
 from durable_graph.errors import StorageClosedError, ThreadBusyError
@@ -18,6 +19,9 @@ from durable_graph.ports.backend import Backend
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
 
 __all__ = ["Keeper"]
+
+# How often somebody who waits for a run of another loop looks whether that loop is still there.
+_LOOK = 0.05
 
 
 class Keeper:
@@ -99,6 +103,26 @@ class Keeper:
                 if future.set_running_or_notify_cancel():
                     future.set_result(None)
 
+    async def until_ended(self, key: ThreadKey) -> None:
+        """Wait for a run that its watcher has just left.
+
+        It is still putting its thread in order, and what its watcher does next is meant to come
+        after it. What a node of that run does, to clean up, is not: it would wait for itself.
+        """
+        before = self.ending.get(key)
+        task = current_task.get(None)
+        if before is None or (task is not None and task.host.thread == key.thread):
+            return
+        loop, run = before
+        ended = asyncio.wrap_future(run)
+        if loop is asyncio.get_running_loop():
+            await asyncio.shield(ended)
+            return
+        while not (ended.done() or loop.is_closed()):
+            await asyncio.wait([ended], timeout=_LOOK)
+        if self.ending.get(key) is before:  # its loop was closed, and nothing will end it
+            del self.ending[key]
+
     def released(self, key: ThreadKey) -> Future[None] | None:
         """What is done once this process does not run a thread any more; ``None`` if it does
         not now. From any event loop."""
@@ -120,6 +144,7 @@ class Keeper:
             StorageClosedError: see `check_usable`.
         """
         self.check_usable()
+        await self.until_ended(key)
         if self.runs(key):
             raise ThreadBusyError(f"Thread {key.thread!r} is being run by this process.")
         reading = await self.backend.read(key)

@@ -13,6 +13,7 @@ from durable_graph.graph.compiled import RunStream
 from durable_graph.saver import Saver
 from durable_graph.testing import FakeClock
 from durable_graph.types import RunnableConfig
+from tests.conftest import thread
 from tests.runtime.kit import Items, chain, collect, reached, says
 
 NODES = [(name, says(name)) for name in "abcd"]
@@ -274,3 +275,52 @@ async def test_two_tasks_cannot_share_a_stream(saver: Saver, config: RunnableCon
         await anext(events)
     leave.set()
     assert await first == [{"node": {"items": ["node"]}}]
+
+
+@pytest.mark.parametrize("what", ["edit", "prune", "copy", "delete"])
+async def test_whatever_comes_next_waits_for_the_run_that_is_ending(
+    what: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """A watcher that leaves and then edits its thread is not told that the thread is busy."""
+    graph, name = chain(*NODES, saver=saver), config["configurable"]["thread_id"]
+    async for _ in graph.astream({}, config):
+        break
+    match what:
+        case "edit":
+            await graph.aupdate_state(config, {"items": ["edited"]}, as_node="d")
+            assert (await graph.aget_state(config)).values["items"] == ["a", "edited"]
+        case "prune":
+            await saver.aprune([name])
+        case "copy":
+            await saver.acopy_thread(name, "copy")
+            assert (await graph.aget_state(thread("copy"))).values["items"] == ["a"]
+        case _:
+            await saver.adelete_thread(name)
+            assert (await graph.aget_state(config)).created_at is None
+
+
+async def test_a_node_that_cleans_up_does_not_wait_for_itself(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """What it does to its own thread meanwhile is refused, and not for ever waited for."""
+    entered = asyncio.Event()
+    told: list[str] = []
+
+    async def node(state: Items) -> None:
+        try:
+            entered.set()
+            await asyncio.Event().wait()
+        finally:
+            for call in (graph.ainvoke(None, config), graph.aupdate_state(config, {})):
+                with pytest.raises(ThreadBusyError):
+                    await call
+                told.append("busy")
+
+    graph = chain(("node", node), saver=saver)
+    events = graph.astream({}, config)
+    first = asyncio.create_task(anext(events))
+    await reached(entered, first)
+    async with asyncio.timeout(20):
+        await events.aclose()
+        await asyncio.wait([first])
+    assert told == ["busy", "busy"]

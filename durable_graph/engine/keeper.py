@@ -98,8 +98,10 @@ class Keeper:
         try:
             yield owner
         finally:
-            del owner.runs[key]
-            for future in self._waiting.pop(key, ()):
+            with self._lock:
+                del owner.runs[key]
+                waiting = self._waiting.pop(key, [])
+            for future in waiting:
                 if future.set_running_or_notify_cancel():
                     future.set_result(None)
 
@@ -126,11 +128,14 @@ class Keeper:
     def released(self, key: ThreadKey) -> Future[None] | None:
         """What is done once this process does not run a thread any more; ``None`` if it does
         not now. From any event loop."""
-        if not self.runs(key):
-            return None
-        future: Future[None] = Future()
-        self._waiting.setdefault(key, []).append(future)
-        return future
+        with self._lock:
+            if not self.runs(key):
+                return None
+            future: Future[None] = Future()
+            # Whoever waits looks up now and then, and asks again; what it asked before is done.
+            waiting = [one for one in self._waiting.get(key, ()) if not one.done()]
+            self._waiting[key] = [*waiting, future]
+            return future
 
     def runs(self, key: ThreadKey) -> bool:
         """Whether this process runs a thread."""

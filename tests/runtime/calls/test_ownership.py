@@ -153,6 +153,22 @@ async def test_an_answer_of_the_owners_own_process_reaches_the_run_too(busy: Bus
     assert result["items"] == ["!", "waited", "end"]
 
 
+async def test_waiting_for_a_long_run_piles_nothing_up(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Who asks over and over whether a run has ended is kept once, and told when it has."""
+    async with saver.running(key_of(config), "run"):
+        for _ in range(5):
+            asked = saver.released(key_of(config))
+            assert asked is not None
+            asked.cancel()
+        last = saver.released(key_of(config))
+        assert last is not None
+        assert saver._waiting == {key_of(config): [last]}
+    assert last.done()
+    assert saver._waiting == {}
+
+
 async def test_of_two_answers_in_the_inbox_one_is_taken(busy: Busy) -> None:
     """The other is told that it came too late, and changes nothing."""
     first = asyncio.create_task(busy.other.ainvoke(Command(resume=1), busy.config))

@@ -174,11 +174,6 @@ class Scope:
         """Digests of the large values that this position refers to."""
         return {digest for part in self._parts() for digest in blobs_in(part)}
 
-    def refers_to(self, digest: str) -> bool:
-        """Whether this position refers to a large value."""
-        name = digest.encode()
-        return any(name in part for part in self._parts())
-
     def apply(self, header: Header, body: Body) -> None:
         """Move on by one record."""
         match body:

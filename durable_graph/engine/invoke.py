@@ -93,12 +93,9 @@ async def _drive(run: Run) -> None:
     except GeneratorExit:  # its loop is gone, and with it everything that could be awaited
         thrown_away = True
         raise
-    except asyncio.CancelledError:
-        await run.stop(None)
-        raise
     except BaseException as error:
         with contextlib.suppress(DurableGraphError):  # the first error says more
-            await run.stop(error)
+            await run.stop(None if isinstance(error, asyncio.CancelledError) else error)
         raise
     finally:
         if not thrown_away:

@@ -8,6 +8,7 @@ fencing whoever held it before are one durable write, and of two callers one is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.engine.stream import Stream
 from durable_graph.errors import (
     CheckpointNotFoundError,
+    DurableGraphError,
     EmptyInputError,
     FencedError,
     InvalidUpdateError,
@@ -93,6 +95,8 @@ async def open_run(
                 # The owner has seen it; its run has done what the answer was for.
                 raise_verdict(posted, key.thread)
                 return opening.run, False
+            if view is None or all(message.id != posted.id for message in view.messages):
+                continue  # it was left on a thread that was deleted since, and is here only now
             action = Action.GO_ON  # it left without seeing it: then it is up to this call
         elif posted is not None:
             action = Action.POST
@@ -109,9 +113,13 @@ async def open_run(
         except FencedError:
             keeper.hot.take(key)
             continue
+        except GeneratorExit:  # its loop is gone, and with it everything that could be awaited
+            raise
         except BaseException as error:
             # The claim may have been written; then nobody else would ever end this run.
-            await opening.run.stop(None if isinstance(error, asyncio.CancelledError) else error)
+            cancelled = isinstance(error, asyncio.CancelledError)
+            with contextlib.suppress(DurableGraphError):  # the first error says more
+                await opening.run.stop(None if cancelled else error)
             log = opening.run.live.log
             if log is not None and log.broken:
                 owner.leave(log)

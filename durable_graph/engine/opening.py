@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from durable_graph.decisions.admission import Action, Asked, Situation, admit
@@ -86,6 +87,9 @@ async def open_run(
         StorageError: storage failed.
     """
     for _ in range(_CLAIMS):
+        if posted is not None:
+            # The checkpoint that it named was the head when it was left; by now that has moved on.
+            call = replace(call, checkpoint=None)
         view = await load(keeper, definition, key, call.checkpoint)
         situation = await situation_of(keeper.backend, None if view is None else view.head)
         opening = _Opening(keeper, owner, definition, call, key, stream, view)

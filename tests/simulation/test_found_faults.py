@@ -21,6 +21,7 @@ from durable_graph.log import seal
 from durable_graph.log.codec import Codec
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.backend import HeadQuery
+from durable_graph.saver import Saver
 from durable_graph.state.messages import MESSAGE_TYPES
 from durable_graph.testing.simulation import Faults, Simulation, Worker
 from durable_graph.types import RunnableConfig
@@ -348,3 +349,58 @@ def test_an_answer_that_an_async_run_has_taken_up_is_not_refused() -> None:
 
     for seed in range(20):  # in some of which the run looks again before its write has landed
         play(scenario, seed=seed, faults=QUIET)
+
+
+def test_a_claim_that_is_cancelled_and_cannot_say_so_is_let_go_of() -> None:
+    """A run that is cancelled while it claims its thread, and whose end is refused by storage."""
+
+    async def scenario(simulation: Simulation) -> None:
+        fates = iter(["fine", "busy"])
+        simulation.storage.fate = lambda what: (
+            next(fates, None) if what.startswith("append") else None
+        )
+        simulation.storage.faults = Faults((1.0, 1.0), 0, (0, 0), 0, 0, 0, 0, 0)
+        worker = simulation.worker()
+        made = graph(worker.saver, ("first", says("first")))
+        running = worker.start(made.ainvoke({"log": []}, THREAD))
+        await asyncio.sleep(1.7)  # it has read the thread, and its claim has just arrived
+        running.cancel()
+        await asyncio.wait([running])
+        await asyncio.sleep(30.0)
+        (head,) = (await worker.saver.backend.heads(HeadQuery())).heads
+        assert head.status == "stopped"
+
+    play(scenario)
+
+
+def test_an_answer_that_named_the_head_goes_where_the_thread_is_by_now() -> None:
+    """The thread moved on between the answer, left for its owner, and the owner's end."""
+
+    async def scenario(simulation: Simulation) -> None:
+        one, two, three = (simulation.worker() for _ in range(3))
+        runs: list[str] = []
+
+        async def slow(state: State) -> State:
+            runs.append("slow")
+            if len(runs) == 1:
+                await asyncio.sleep(5.0)
+                raise ValueError("at first")
+            return {"log": ["slow"]}
+
+        def made(saver: Saver) -> CompiledGraph:
+            return graph(saver, ("ask", asks), ("slow", slow), beside=True)
+
+        running = one.start(made(one.saver).ainvoke({"log": []}, THREAD))
+        await asyncio.sleep(1.0)
+        head = await two.run(made(two.saver).aget_state(THREAD))
+        answering = two.start(made(two.saver).ainvoke(Command(resume="this"), head.config))
+        await asyncio.sleep(1.0)
+        two.pause()
+        await asyncio.wait([running])
+        assert isinstance(running.exception(), ValueError)
+        await three.run(made(three.saver).aupdate_state(THREAD, {"log": ["edit"]}, "slow"))
+        two.resume()
+        assert (await answering)["log"] == ["edit", "this"]
+        assert runs == ["slow"]
+
+    play(scenario)

@@ -120,12 +120,14 @@ class SimulatedStorage:
         outcomes = []
         for append in batch:
             if append.expected is None and append.records[0].link in self._graves:
-                # A late copy of what began a thread that was deleted since.
+                # A late copy of what began, or was to begin, a thread that was deleted since.
                 outcomes.append(Outcome.REFUSED)
                 continue
             before = self.head(append.head.key) if self.observer is not None else None
             (outcome,) = at_once(self.store.append([append]))
             outcomes.append(outcome)
+            if append.expected is None and outcome is Outcome.REFUSED:
+                self._graves.add(append.records[0].link)
             if self.observer is not None:
                 self.observer.appended(before, append, outcome)
         if beat is not None:

@@ -198,7 +198,7 @@ class Witness:
         answered = {text for c in self._since(call) for text in c.answered}
         given = set(call.answers.values())
         if call.durability == "exit":
-            given = {text for text in given if not any(text in token for token in log)}
+            given = set()  # of an answer there may be nothing left but what its node made of it
         self._check(given <= answered, f"{call} returned, but {given - answered} is not stored.")
         if call.update is not None:
             (token,) = call.update["log"]

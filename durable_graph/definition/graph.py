@@ -157,6 +157,11 @@ def _check_kinds(state: Schema, input: Schema, output: Schema, nodes: Mapping[st
 def _channels(schemas: Iterable[Schema]) -> dict[str, Channel]:
     channels: dict[str, Channel] = {}
     for schema in schemas:
+        if "__interrupt__" in schema.channels:
+            raise GraphDefinitionError(
+                f"{schema.type!r} has a key '__interrupt__'; that is where a result has its "
+                f"questions."
+            )
         for key, channel in schema.channels.items():
             known = channels.get(key)
             if known is None or (known.reducer is None and channel.reducer is not None):

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final
 
 from durable_graph.decisions.liveness import Process, is_alive, this_process
 from durable_graph.engine.writer import Writer
-from durable_graph.errors import DurableGraphError
 from durable_graph.log.records import Head, ThreadKey
 from durable_graph.ports.backend import Backend
 from durable_graph.ports.clock import Chance, Clock, SystemClock
@@ -185,14 +184,15 @@ class Heart:
         for owner in list(self._owners()):
             if not (owner.runs or owner.left) or not owner.responsive():
                 continue
-            # Nobody waits for these answers. If there are none, the lease ends, as it should.
-            with contextlib.suppress(DurableGraphError):
+            # Nobody waits for these answers. If there are none, the lease ends, as it should. Nor
+            # may whatever a backend raises end the heart: that would be so for all its owners.
+            with contextlib.suppress(Exception):
                 since = self._clock.monotonic() - owner.writer.last_beat
                 if since >= self._lease.interval / 2:
                     await self._backend.beat(owner.process)
                     owner.writer.last_beat = self._clock.monotonic()
             for run, log in list(owner.left.items()):
-                with contextlib.suppress(DurableGraphError):
+                with contextlib.suppress(Exception):
                     if await log.release(self._backend, self._lease.length):
                         owner.left.pop(run, None)
 

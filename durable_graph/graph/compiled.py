@@ -100,7 +100,8 @@ class CompiledGraph(SyncGraph):
                 ``None`` to go on with the thread as it stands.
             config: at least ``{"configurable": {"thread_id": ...}}`` if the graph has a
                 checkpointer. `checkpoint_id` beside it starts a new branch at that checkpoint.
-            stream_mode: with another mode than "values", the list of its events is returned.
+            stream_mode: with another mode than "values", or several in a list, the list of the
+                events is returned.
             interrupt_before: nodes to stop before; ``"*"`` for all.
             interrupt_after: nodes to stop after; ``"*"`` for all.
             durability: "sync" (default): every step is durable before the next begins. "async":
@@ -129,7 +130,7 @@ class CompiledGraph(SyncGraph):
             "on_pending": on_pending,
             "by": by,
         }
-        if modes != ("values",):
+        if modes != ("values",) or not isinstance(stream_mode, str):
             parts = self.astream(input, config, stream_mode=stream_mode, **options)
             return [part async for part in parts]
         call = self._call_to_run(input, config, **options)

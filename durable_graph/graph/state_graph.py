@@ -317,7 +317,7 @@ class StateGraph:
             raise GraphDefinitionError("No edge can lead from END.")
 
     def _check_new_name(self, name: str) -> None:
-        if name in (START, END):
+        if name in (START, END, "__interrupt__"):
             raise GraphDefinitionError(f"The name {name!r} is reserved.")
         if name in self._nodes:
             raise GraphDefinitionError(f"There is a node {name!r} already.")

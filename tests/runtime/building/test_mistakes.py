@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import pytest
 
@@ -308,3 +308,12 @@ async def test_a_config_can_be_bound_beneath_those_of_the_calls(saver: Saver) ->
     assert (own.metadata["who"], own.metadata["why"]) == ("me", "so")
     with pytest.raises(ConfigError, match="say which thread"):
         await graph.ainvoke({})
+
+
+def test_the_name_of_a_results_questions_is_reserved() -> None:
+    """A key or a node of that name could not be told from questions."""
+    Reserved = TypedDict("Reserved", {"__interrupt__": str})
+    with pytest.raises(GraphDefinitionError, match="__interrupt__"):
+        StateGraph(Reserved).add_node("n", lambda s: None).add_edge(START, "n").compile()
+    with pytest.raises(GraphDefinitionError, match="reserved"):
+        StateGraph(Items).add_node("__interrupt__", lambda s: None)

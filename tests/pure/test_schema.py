@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.state.channel import ROOT
+from durable_graph.state.messages import Message, add_messages
 from durable_graph.state.schema import Schema, checks_of, updates_of
 
 
@@ -36,9 +36,16 @@ class Model(BaseModel):
     b: Annotated[list[str], operator.add] = []
 
 
-class Loose(BaseModel):
-    a: list[Any] = []
-    b: Annotated[list[Any], operator.add] = []
+def longer(old: list[int], new: list[int]) -> list[int]:
+    return max(old, new, key=len)
+
+
+class Reduced(BaseModel):
+    plain: list[Any] = []
+    grows: Annotated[list[int], operator.add] = []
+    short: Annotated[list[int], operator.add, Field(max_length=3)] = []
+    own: Annotated[list[int], longer] = []
+    messages: Annotated[list[Message], add_messages] = []
 
 
 T = TypeVar("T")
@@ -200,15 +207,22 @@ def test_what_an_object_updates(value: Any, update: Any) -> None:
 def test_only_models_check() -> None:
     """A TypedDict or dataclass promises nothing about its values."""
     assert checks_of(Schema.of(Typed)) == checks_of(Schema.of(Data)) == {}
-    checks: Mapping[str, Any] = checks_of(Schema.of(Model))
+    checks = checks_of(Schema.of(Model))
     assert list(checks) == ["a", "b"]
-    assert checks["a"]("7") == 7
+    assert checks["a"].validate("7") == 7
     with pytest.raises(ValueError, match="valid string"):
-        checks["b"]([7])
+        checks["b"].validate([7])
     with pytest.raises(ValueError, match="valid integer"):
-        checks["a"]("seven")
+        checks["a"].validate("seven")
 
 
-def test_a_reduced_list_of_anything_is_not_checked() -> None:
-    """Where a model says nothing of what a reducer collects, that is not looked through."""
-    assert list(checks_of(Schema.of(Loose))) == ["a"]
+def test_what_is_appended_to_is_never_looked_at_as_a_whole() -> None:
+    """Of a list that grows, what comes is checked; of messages, nothing: their reducer makes them.
+    Of another reducer, what it makes."""
+    checks = checks_of(Schema.of(Reduced))
+    assert {key: check.whole for key, check in checks.items()} == {
+        "plain": False,
+        "grows": False,
+        "short": True,
+        "own": True,
+    }

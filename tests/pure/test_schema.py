@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.state.channel import ROOT
-from durable_graph.state.messages import Message, add_messages
+from durable_graph.state.messages import add_messages
 from durable_graph.state.schema import Schema, checks_of, updates_of
 
 
@@ -45,7 +45,7 @@ class Reduced(BaseModel):
     grows: Annotated[list[int], operator.add] = []
     short: Annotated[list[int], operator.add, Field(max_length=3)] = []
     own: Annotated[list[int], longer] = []
-    messages: Annotated[list[Message], add_messages] = []
+    messages: Annotated[list[Any], add_messages] = []
 
 
 T = TypeVar("T")

@@ -29,47 +29,19 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shim.build(tmp_path_factory.mktemp("shim"))
 
 
-@pytest.mark.parametrize("seed", range(1, _SEEDS + 1))
-@pytest.mark.parametrize(("sync", "writes"), _RATES)
-async def test_what_is_acknowledged_is_stored(
-    library: Path, tmp_path: Path, sync: float, writes: float, seed: int
-) -> None:
-    """On a disk whose syncs and writes fail, each failure is told as an outcome that is not
-    known, the handle that saw it is not used again, asking again is enough, and a power loss takes
-    nothing that was acknowledged."""
-    told = _run(library, tmp_path, "appends", sync, writes, seed)
-    assert told["failures"] > 0
-    assert set(told["errors"]) <= {"OutcomeUnknownError", "StorageError"}
-    assert told["errors"].get("OutcomeUnknownError", 0) > 0
-    assert told["reused"] == 0
-    assert told["seq"] == 82
-    entries = shim.read_journal(tmp_path / "journal")
-    for number in range(_CUTS):
-        chance = random.Random(1000 * seed + number)
-        cut = chance.randrange(len(entries) + 1)
-        acked = max(
-            (
-                int(entry.data)
-                for entry in entries[:cut]
-                if entry.file == shim.ACKS and entry.what == shim.WRITTEN
-            ),
-            default=0,
-        )
-        disk = shim.disk_after(entries[:cut], chance)
-        assert await _stored(disk, tmp_path / str(number)) >= acked, f"cut at {cut}"
-
-
-@pytest.mark.parametrize("seed", range(1, _SEEDS + 1))
 @pytest.mark.parametrize(("sync", "writes"), [(0.1, 0.0), (0.0, 0.05), (0.1, 0.05)])
-def test_a_run_comes_to_its_end(
-    library: Path, tmp_path: Path, sync: float, writes: float, seed: int
-) -> None:
+def test_a_run_comes_to_its_end(library: Path, tmp_path: Path, sync: float, writes: float) -> None:
     """A graph on a failing disk, called again whenever that is told, ends with the result of an
     undisturbed run; each step is in its history once."""
-    told = _run(library, tmp_path, "runs", sync, writes, seed)
-    assert told["failures"] > 0
-    assert set(told["errors"]) <= {"OutcomeUnknownError", "StorageError"}
-    assert (told["right"], told["wrong"], told["steps"]) == (True, 0, 14)
+    failures = 0
+    for seed in range(1, _SEEDS + 1):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        told = _run(library, folder, "runs", sync, writes, seed)
+        failures += told["failures"]  # a seed may be lucky
+        assert set(told["errors"]) <= {"OutcomeUnknownError", "StorageError"}, seed
+        assert (told["right"], told["wrong"], told["steps"]) == (True, 0, 14), seed
+    assert failures > 0
 
 
 @pytest.mark.parametrize("space", [0, 1000, 50_000, 123_457])

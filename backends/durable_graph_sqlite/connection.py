@@ -241,16 +241,13 @@ class _Held:
             try:
                 connection = self._connect()
                 self._configure(connection)
-            except sqlite3.OperationalError as error:
+            except BaseException as error:
                 if connection is not None:
                     connection.close()
                 waits = {"SQLITE_BUSY": self._busy_timeout, "SQLITE_CANTOPEN": _VANISHING}
-                if time.monotonic() - began >= waits.get(error.sqlite_errorname, 0.0):
+                name = getattr(error, "sqlite_errorname", "")
+                if time.monotonic() - began >= waits.get(name, 0.0):
                     raise
-            except BaseException:
-                if connection is not None:
-                    connection.close()
-                raise
             else:
                 return connection
             time.sleep(_LOOK_AGAIN)

@@ -353,6 +353,7 @@ class _Opening:
         onto = self.run.onto = (live.scope.path, live.scope.weight) if self._branch else None
         if onto is not None and self._view is not None:
             await check_end(self._keeper, self._view.head)
+            log.input = None  # the branch was never given what the head was given
         if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
             live.definition.check_due((due.node for due in live.scope.due), self._key.thread)
         receipt = Receipt()
@@ -370,10 +371,8 @@ class _Opening:
                 self._take_messages(None)
                 self._answer(Command(resume=self._call.input))
             case Action.BRANCH_ON:
-                log.input = None  # the branch was never given what the head was given
                 receipt = self._fork(onto)
             case Action.BRANCH_ANSWER:
-                log.input = None
                 receipt = self._answer_on_fork(onto)
         if not live.scope.due:
             log.status = "finished"

@@ -14,8 +14,8 @@ answers   answers to questions that tasks asked
 mark      a turn in the thread's life that changes no state: resumed, taken over, stopped, ...
 ========  =====================================================================================
 
-Format version 1. A change to what is written here raises `FORMAT` and keeps reading the old:
-the corpus under ``tests/golden`` holds threads of every version.
+Format version 2, which also reads version 1. A change to what is written here raises `FORMAT` and
+keeps reading the old: the corpus under ``tests/golden`` holds threads of every version.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
     "encode_body",
 ]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 Kind: TypeAlias = Literal["commit", "tasks", "answers", "mark"]
 Source: TypeAlias = Literal["input", "loop", "update", "fork"]

@@ -265,7 +265,7 @@ def open_header(record: Record, thread: str) -> Header:
     try:
         plain = orjson.loads(record.header)
         version = plain["v"]
-        if version != FORMAT:
+        if type(version) is not int or not 1 <= version <= FORMAT:
             raise UnknownTypeError(
                 f"Record {record.seq} of thread {thread!r} has format {version}; this version "
                 f"reads up to {FORMAT}. It was written by a newer one: upgrade."

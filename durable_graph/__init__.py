@@ -4,13 +4,8 @@ Build a `StateGraph`, compile it with a saver, call it with a `thread_id`. Every
 stored before the next begins, and a run that was cut off goes on exactly where it was.
 """
 
-from durable_graph.engine.context import (
-    Runtime,
-    get_config,
-    get_runtime,
-    get_stream_writer,
-    interrupt,
-)
+from durable_graph.engine.context import get_config, get_stream_writer, interrupt
+from durable_graph.engine.runtime import Runtime, get_runtime
 from durable_graph.graph.state_graph import StateGraph
 from durable_graph.registry import open_saver
 from durable_graph.saver import InMemorySaver, MemorySaver

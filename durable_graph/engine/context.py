@@ -1,4 +1,4 @@
-"""What a running node can reach: its runtime, its config, its writer, and `interrupt`."""
+"""One execution of a task, as the node's code reaches it: its config, its writer, `interrupt`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from durable_graph.log.fold import Due
 from durable_graph.types import UNSET, Interrupt, RunnableConfig, StreamWriter
 
 __all__ = [
-    "Runtime",
     "TaskContext",
     "TaskHost",
     "current_task",
     "get_config",
-    "get_runtime",
     "get_stream_writer",
     "interrupt",
+    "running_task",
 ]
 
 
@@ -69,76 +68,6 @@ class TaskHost(Protocol):
         ...
 
 
-class Runtime:
-    """What the engine offers to one execution of a node.
-
-    A node gets it as a parameter named `runtime`, or from `get_runtime()`.
-    """
-
-    __slots__ = ("_task",)
-
-    def __init__(self, task: TaskContext) -> None:
-        self._task = task
-
-    def __repr__(self) -> str:
-        return f"<Runtime of node {self.node!r}, attempt {self.attempt}>"
-
-    @property
-    def node(self) -> str:
-        """Name of the node."""
-        return self._task.due.node
-
-    @property
-    def task_id(self) -> str:
-        """Id of the task: the same for every execution of it, on every machine."""
-        return self._task.due.id
-
-    @property
-    def thread_id(self) -> str | None:
-        """The thread; ``None`` for a run without a checkpointer."""
-        return self._task.host.thread
-
-    @property
-    def run_id(self) -> str:
-        """Id of the run."""
-        return self._task.host.run_id
-
-    @property
-    def step(self) -> int:
-        """Number of the superstep."""
-        return self._task.due.step + 1
-
-    @property
-    def attempt(self) -> int:
-        """Which attempt this is: 1, and one more after each failure that is retried."""
-        return self._task.attempt
-
-    @property
-    def idempotency_key(self) -> str:
-        """A key for the outside world: equal for every execution of this task, and only there.
-
-        A node that has an effect outside runs again if its process dies before the result is
-        stored. A receiver that takes each key once makes the effect happen once.
-        """
-        return self._task.idempotency_key
-
-    @property
-    def stream_writer(self) -> StreamWriter:
-        """Emits its argument as a ``custom`` event."""
-        return self._task.write
-
-    def emit_message(self, chunk: Any, *, id: str | None = None) -> None:
-        """Emit a token, or another piece of a message, as a ``messages`` event.
-
-        Args:
-            chunk: a text, or a message (or chunk) object.
-            id: the message it is a part of; by default all chunks of one execution are parts of
-                one message: the first message of an assistant that the node returns without an
-                id. A message whose pieces were emitted is not emitted again as a whole.
-        """
-        self._task.emit_message(chunk, id)
-
-
 class TaskContext:
     """One execution of one task, as the node's code sees it.
 
@@ -163,7 +92,7 @@ class TaskContext:
 
     @property
     def idempotency_key(self) -> str:
-        """See `Runtime.idempotency_key`."""
+        """See `durable_graph.engine.runtime.Runtime.idempotency_key`."""
         text = "\0".join((self.host.tenant, self.host.thread or "", self.due.id))
         digest = hashlib.blake2b(text.encode(), digest_size=20).digest()
         return base64.b32encode(digest).decode().lower()
@@ -205,7 +134,15 @@ class TaskContext:
 current_task: ContextVar[TaskContext] = ContextVar("durable_graph_task")
 
 
-def _task(what: str) -> TaskContext:
+def running_task(what: str) -> TaskContext:
+    """The execution that calls this, from a node or from what a node calls.
+
+    Args:
+        what: what needs to know, for the error.
+
+    Raises:
+        RuntimeError: no node is being run here.
+    """
     task = current_task.get(None)
     if task is None:
         raise RuntimeError(
@@ -231,16 +168,7 @@ def interrupt(value: Any) -> Any:
         MissingCheckpointerError: the graph has no checkpointer.
         RuntimeError: called outside a node.
     """
-    return _task("interrupt()").ask(value)
-
-
-def get_runtime() -> Runtime:
-    """The `Runtime` of the node that is being run.
-
-    Raises:
-        RuntimeError: called outside a node.
-    """
-    return Runtime(_task("get_runtime()"))
+    return running_task("interrupt()").ask(value)
 
 
 def get_config() -> RunnableConfig:
@@ -249,7 +177,7 @@ def get_config() -> RunnableConfig:
     Raises:
         RuntimeError: called outside a node.
     """
-    return _task("get_config()").host.node_config
+    return running_task("get_config()").host.node_config
 
 
 def get_stream_writer() -> StreamWriter:
@@ -258,4 +186,4 @@ def get_stream_writer() -> StreamWriter:
     Raises:
         RuntimeError: called outside a node.
     """
-    return _task("get_stream_writer()").write
+    return running_task("get_stream_writer()").write

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from durable_graph.decisions.results import read_result, read_route
 from durable_graph.definition.node import Branch, Function, Node
-from durable_graph.engine.context import Runtime, TaskContext, current_task
+from durable_graph.engine.context import TaskContext, current_task
+from durable_graph.engine.runtime import Runtime
 from durable_graph.engine.stream import Stream
 from durable_graph.engine.workers import workers
 from durable_graph.errors import GraphInterrupt, NodeCancelledError

@@ -11,17 +11,20 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, Unpack, overload
 
 import anyio
 from anyio.from_thread import BlockingPortal
 
+from durable_graph.typing import GivenT, RunInput, RunOptions
+
 if TYPE_CHECKING:
-    from durable_graph.types import RunnableConfig, StateSnapshot
+    from durable_graph.engine.stream import MessageEvent
+    from durable_graph.types import RunnableConfig, StateSnapshot, StreamMode, StreamPart
 
 __all__ = ["SyncGraph", "SyncSaver", "call", "iterate"]
 
@@ -187,15 +190,73 @@ class SyncSaver:
         self.close()
 
 
-class SyncGraph:
+class SyncGraph(Generic[GivenT]):
     """The synchronous methods of a compiled graph; each does what its async namesake does."""
 
-    def invoke(self: Any, input: Any, config: RunnableConfig | None = None, **options: Any) -> Any:
+    def invoke(
+        self: Any,
+        input: RunInput[GivenT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        **options: Unpack[RunOptions],
+    ) -> Any:
         """See `ainvoke`."""
-        return call(partial(self.ainvoke, input, config, **options))
+        return call(partial(self.ainvoke, input, config, stream_mode=stream_mode, **options))
 
+    # What comes depends on how it is asked for; one overload for each shape of events.
+    @overload
     def stream(
-        self: Any, input: Any, config: RunnableConfig | None = None, **options: Any
+        self,
+        input: RunInput[GivenT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        version: Literal["v2"],
+        **options: Unpack[RunOptions],
+    ) -> Iterator[StreamPart]: ...
+    @overload
+    def stream(
+        self,
+        input: RunInput[GivenT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: Literal["updates", "tasks", "checkpoints", "debug"] | None = None,
+        version: Literal["v1"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> Iterator[dict[str, Any]]: ...
+    @overload
+    def stream(
+        self,
+        input: RunInput[GivenT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: Literal["messages"],
+        version: Literal["v1"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> Iterator[MessageEvent]: ...
+    @overload
+    def stream(
+        self,
+        input: RunInput[GivenT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: list[StreamMode] | tuple[StreamMode, ...],
+        version: Literal["v1"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> Iterator[tuple[StreamMode, Any]]: ...
+    @overload
+    def stream(
+        self,
+        input: RunInput[GivenT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        version: Literal["v1", "v2"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> Iterator[Any]: ...
+    def stream(
+        self: Any, input: RunInput[GivenT], config: RunnableConfig | None = None, **options: Any
     ) -> Iterator[Any]:
         """See `astream`."""
         return iterate(partial(self.astream, input, config, **options))

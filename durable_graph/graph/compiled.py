@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Generic, Literal, Self, Unpack, overload
+
+from typing_extensions import TypeVar
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine import shapes
@@ -13,7 +15,7 @@ from durable_graph.engine.call import Call
 from durable_graph.engine.editing import edit
 from durable_graph.engine.invoke import Result, RunTask
 from durable_graph.engine.snapshots import history, snapshot
-from durable_graph.engine.stream import Event
+from durable_graph.engine.stream import Event, MessageEvent
 from durable_graph.errors import ConfigError, MissingCheckpointerError
 from durable_graph.graph.config import (
     merge_configs,
@@ -36,13 +38,16 @@ from durable_graph.types import (
     StreamMode,
     StreamPart,
 )
+from durable_graph.typing import ContextT, InputT, OutputT, RunInput, RunOptions, StateT
 
 __all__ = ["CompiledGraph", "RunStream"]
+
+EventT = TypeVar("EventT", default=Any)
 
 _chance = SystemChance()
 
 
-class CompiledGraph(SyncGraph):
+class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that can be run; made by `StateGraph.compile`.
 
     Attributes:
@@ -83,7 +88,7 @@ class CompiledGraph(SyncGraph):
 
     async def ainvoke(
         self,
-        input: Any,
+        input: RunInput[InputT],
         config: RunnableConfig | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] = "values",
@@ -137,9 +142,60 @@ class CompiledGraph(SyncGraph):
         result = await RunTask(self.definition, self.checkpointer, call).result()
         return _returned(result)
 
+    # What comes depends on how it is asked for; one overload for each shape of events.
+    @overload
     def astream(
         self,
-        input: Any,
+        input: RunInput[InputT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        version: Literal["v2"],
+        **options: Unpack[RunOptions],
+    ) -> RunStream[StreamPart]: ...
+    @overload
+    def astream(
+        self,
+        input: RunInput[InputT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: Literal["updates", "tasks", "checkpoints", "debug"] | None = None,
+        version: Literal["v1"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> RunStream[dict[str, Any]]: ...
+    @overload
+    def astream(
+        self,
+        input: RunInput[InputT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: Literal["messages"],
+        version: Literal["v1"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> RunStream[MessageEvent]: ...
+    @overload
+    def astream(
+        self,
+        input: RunInput[InputT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: list[StreamMode] | tuple[StreamMode, ...],
+        version: Literal["v1"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> RunStream[tuple[StreamMode, Any]]: ...
+    @overload
+    def astream(
+        self,
+        input: RunInput[InputT],
+        config: RunnableConfig | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        version: Literal["v1", "v2"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> RunStream[Any]: ...
+    def astream(
+        self,
+        input: RunInput[InputT],
         config: RunnableConfig | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
@@ -149,7 +205,7 @@ class CompiledGraph(SyncGraph):
         on_pending: OnPending = "reject",
         by: str | None = None,
         version: Literal["v1", "v2"] = "v1",
-    ) -> RunStream:
+    ) -> RunStream[Any]:
         """Run the graph and watch it.
 
         Leaving the loop early, or closing the iterator, cancels the run; its thread stays at its
@@ -319,7 +375,7 @@ class CompiledGraph(SyncGraph):
         )
 
 
-class RunStream(AsyncIterator[Any]):
+class RunStream(AsyncIterator[EventT]):
     """The events of a run that is made for them; iterate over it once.
 
     The run begins with the first event that is asked for. It is cancelled when the iterator is
@@ -337,7 +393,7 @@ class RunStream(AsyncIterator[Any]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> EventT:
         if self._over:
             raise StopAsyncIteration
         if self._waiting:
@@ -362,7 +418,8 @@ class RunStream(AsyncIterator[Any]):
         if event is None:
             self._over = True
             raise StopAsyncIteration
-        return self._shape(event)
+        shaped: EventT = self._shape(event)
+        return shaped
 
     async def aclose(self) -> None:
         """Cancel the run and wait until its thread is in order. Harmless if it has ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Generic, Self, Unpack, overload
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.definition.node import (
@@ -22,6 +22,8 @@ from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.state.schema import Schema
 from durable_graph.types import END, START, All, RetryPolicy
+from durable_graph.typing import ContextT, InputT, NodeInputT, NodeOptions, OutputT, StateT
+from durable_graph.typing import Node as NodeFunction
 
 __all__ = ["StateGraph"]
 
@@ -52,7 +54,7 @@ class _Edges:
     branches: dict[str, _BranchSpec] = field(default_factory=dict)
 
 
-class StateGraph:
+class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     """A graph of nodes over a shared state, to be compiled.
 
     Each node takes the state and returns the keys it changes. Updates of a key are combined by
@@ -65,6 +67,22 @@ class StateGraph:
         output_schema: the keys a call returns; by default all.
     """
 
+    @overload
+    def __init__(
+        self,
+        state_schema: type[StateT],
+        *,
+        input_schema: type[InputT] | None = None,
+        output_schema: type[OutputT] | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: StateGraph[Any, Any, Any, Any],
+        state_schema: Any,
+        *,
+        input_schema: Any = None,
+        output_schema: Any = None,
+    ) -> None: ...
     def __init__(
         self, state_schema: Any, *, input_schema: Any = None, output_schema: Any = None
     ) -> None:
@@ -78,6 +96,38 @@ class StateGraph:
     def __repr__(self) -> str:
         return f"<StateGraph: {', '.join(self._nodes) or 'no nodes'}>"
 
+    # What a node reads is tied to its function only where `input_schema` says it: without that,
+    # a `Send` may bring anything. A function that takes the state alone comes first, so that a
+    # lambda's parameter is known to be the state.
+    @overload
+    def add_node(
+        self, node: str, action: Callable[[StateT], Any], **options: Unpack[NodeOptions]
+    ) -> Self: ...
+    @overload
+    def add_node(self, node: Callable[[StateT], Any], **options: Unpack[NodeOptions]) -> Self: ...
+    @overload
+    def add_node(
+        self,
+        node: str,
+        action: NodeFunction[NodeInputT],
+        *,
+        input_schema: type[NodeInputT] | None,
+        **options: Unpack[NodeOptions],
+    ) -> Self: ...
+    @overload
+    def add_node(
+        self,
+        node: NodeFunction[NodeInputT],
+        *,
+        input_schema: type[NodeInputT] | None,
+        **options: Unpack[NodeOptions],
+    ) -> Self: ...
+    @overload
+    def add_node(
+        self, node: str, action: Callable[..., Any], **options: Unpack[NodeOptions]
+    ) -> Self: ...
+    @overload
+    def add_node(self, node: Callable[..., Any], **options: Unpack[NodeOptions]) -> Self: ...
     def add_node(
         self,
         node: str | Callable[..., Any],
@@ -160,6 +210,20 @@ class StateGraph:
         self._joins[sources, end_key] = None
         return self
 
+    @overload
+    def add_conditional_edges(
+        self,
+        source: str,
+        path: Callable[[StateT], Any],
+        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+    ) -> Self: ...
+    @overload
+    def add_conditional_edges(
+        self,
+        source: str,
+        path: Callable[..., Any],
+        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+    ) -> Self: ...
     def add_conditional_edges(
         self,
         source: str,
@@ -224,6 +288,18 @@ class StateGraph:
         """Begin with this node: ``add_edge(START, key)``."""
         return self.add_edge(START, key)
 
+    @overload
+    def set_conditional_entry_point(
+        self,
+        path: Callable[[StateT], Any],
+        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+    ) -> Self: ...
+    @overload
+    def set_conditional_entry_point(
+        self,
+        path: Callable[..., Any],
+        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+    ) -> Self: ...
     def set_conditional_entry_point(
         self,
         path: Callable[..., Any],
@@ -244,7 +320,7 @@ class StateGraph:
         interrupt_after: Collection[str] | All | None = None,
         name: str | None = None,
         strict: bool = False,
-    ) -> CompiledGraph:
+    ) -> CompiledGraph[StateT, ContextT, InputT, OutputT]:
         """Check the graph and make it one that can be run. Later changes do not reach it.
 
         Args:

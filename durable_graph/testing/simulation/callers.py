@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from durable_graph import END, START, Command, Interrupt
 from durable_graph.errors import (
@@ -22,9 +22,11 @@ from durable_graph.testing.simulation.calls import CallRecord, Kind
 from durable_graph.testing.simulation.graphs import SimulatedNodeError
 from durable_graph.testing.simulation.simulate import Worker
 from durable_graph.testing.simulation.world import Thread, World
-from durable_graph.types import RunnableConfig
+from durable_graph.types import RunnableConfig, StreamMode
 
 __all__ = ["Callers"]
+
+T = TypeVar("T")
 
 _WEIGHTS: Mapping[Kind, int] = {
     "input": 30,
@@ -221,9 +223,10 @@ class Callers:
         options: dict[str, Any],
     ) -> Any:
         numbers, value = self._numbers, None
-        modes = ["values", *self._some(["updates", "tasks", "checkpoints", "custom", "debug"])]
+        others: list[StreamMode] = ["updates", "tasks", "checkpoints", "custom", "debug"]
+        modes: list[StreamMode] = ["values", *self._some(others)]
         left = numbers.randint(1, 12) if numbers.random() < 0.3 else 10_000
-        stream = graph.astream(given, config, stream_mode=modes, version="v2", **options)  # type: ignore[arg-type]
+        stream = graph.astream(given, config, stream_mode=modes, version="v2", **options)
         async for part in stream:
             self._world.witness.heard(call, part["cursor"])
             if part["type"] == "checkpoints":
@@ -267,6 +270,6 @@ class Callers:
     async def _list(self, worker: Worker) -> Any:
         return [info async for info in worker.saver.alist_threads()]
 
-    def _some(self, choices: Sequence[str]) -> list[str]:
+    def _some(self, choices: Sequence[T]) -> list[T]:
         count = min(len(choices), self._numbers.choice((1, 1, 2)))
         return self._numbers.sample(choices, count)

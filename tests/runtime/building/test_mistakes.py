@@ -139,7 +139,8 @@ def test_schemas_must_be_of_one_kind(state: Any, others: dict[str, Any], says_wh
 
 def test_a_node_of_a_state_with_keys_reads_keys() -> None:
     """One that reads a single value would get nothing."""
-    builder = StateGraph(Items).add_node("a", says(), input_schema=int).add_edge(START, "a")
+    schema: Any = int
+    builder = StateGraph(Items).add_node("a", says(), input_schema=schema).add_edge(START, "a")
     with pytest.raises(GraphDefinitionError, match="of node 'a' describes one value"):
         builder.compile()
 

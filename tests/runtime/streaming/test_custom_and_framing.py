@@ -125,6 +125,7 @@ async def test_cursors_of_durable_events_grow_strictly(
             if part["type"] == "custom" or begins:
                 assert part["cursor"] is None
             else:
+                assert part["cursor"] is not None
                 seen.append(place(part["cursor"]))
     assert seen == sorted(set(seen))
     assert len(seen) == 2 * (2 + 8 + 2 + 1)
@@ -170,6 +171,7 @@ async def test_a_cursor_names_the_record_that_holds_the_event(
     graph = chain(*((name, says(name)) for name in "abc"), saver=saver)
     async for part in graph.astream({}, config, version="v2"):
         threads = [info async for info in saver.alist_threads()]
+        assert part["cursor"] is not None
         assert threads[0].records >= place(part["cursor"])[0]
 
 

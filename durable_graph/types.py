@@ -29,6 +29,7 @@ __all__ = [
     "All",
     "Command",
     "Durability",
+    "GivenAnswer",
     "Interrupt",
     "OnPending",
     "Overwrite",
@@ -149,6 +150,21 @@ class Command(Generic[N]):
         return f"Command({', '.join(given)})"
 
 
+class GivenAnswer(NamedTuple):
+    """What a question was answered, as the record has it.
+
+    Attributes:
+        value: the answer; `UNSET` if the deadline passed and the question had no default.
+        by: who gave it, as far as the call said so (``by=``); "deadline" for what holds because
+            the deadline passed.
+        time: when it was given, Unix time in seconds.
+    """
+
+    value: Any
+    by: str | None
+    time: float
+
+
 @dataclass(frozen=True, slots=True)
 class Interrupt:
     """A question that a node asks and that somebody outside must answer.
@@ -156,12 +172,17 @@ class Interrupt:
     Attributes:
         value: what the node passed to `interrupt()`.
         id: 32 hex digits; the key for `Command(resume={id: answer})`.
-        response_schema: what the answer must look like; ``None`` means anything.
+        response_schema: what the answer must look like, as a JSON schema; ``None`` means anything.
+        deadline: Unix time in seconds after which no answer is taken; ``None`` for none.
+        answer: what it was answered, by whom and when, in the history of a thread; ``None`` as
+            long as it is open.
     """
 
     value: Any
     id: str = ""
     response_schema: Any = None
+    deadline: float | None = None
+    answer: GivenAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,7 +233,8 @@ def _with_gaps(first: int, last: int, rows: Sequence[Any]) -> list[Any]:
 def to_message(row: Sequence[Any]) -> Message:
     """The message in a row; a damaged one says nothing, so whoever takes it up refuses it."""
     id, kind, body, by, time, verdict = row
-    if type(kind) is not str or type(body) is not bytes or type(by) not in (str, type(None)):
+    texts = type(kind) is str and type(by) in (str, type(None))
+    if not texts or type(body) is not bytes or type(time) is not float:
         return Message(id, "answer", b"", None, 0.0, verdict)
     return Message(id, kind, body, by, time, verdict)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from durable_graph.errors import AlreadyAnsweredError, AmbiguousAnswerError, UnknownInterruptError
+from durable_graph.log.fold import Answer
+from durable_graph.log.records import Answers
 
-__all__ = ["interrupt_id", "match_answers"]
+__all__ = ["all_answers", "interrupt_id", "match_answers"]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}\Z")
 
@@ -27,6 +29,17 @@ def interrupt_id(task: str, question: bytes, nth: int) -> str:
     """
     text = b"%b\0%d\0%b" % (task.encode(), nth, question)
     return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def all_answers(
+    given: Mapping[str, Answer],
+) -> Iterator[tuple[Answers, str | None, float]]:
+    """Answers as they are written down: those of one hand and moment together, with both."""
+    hands = dict.fromkeys((answer.by, answer.time) for answer in given.values())
+    for by, time in hands:
+        mine = {name: a.value for name, a in given.items() if (a.by, a.time) == (by, time)}
+        values = {name: value for name, value in mine.items() if value is not None}
+        yield Answers(values, tuple(name for name in mine if name not in values)), by, time
 
 
 def match_answers(

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from durable_graph.decisions.answers import interrupt_id
 from durable_graph.errors import GraphInterrupt
 from durable_graph.log.fold import Due
+from durable_graph.log.records import Ask
 from durable_graph.types import UNSET, Interrupt, RunnableConfig, StreamWriter
 
 __all__ = [
@@ -75,7 +76,7 @@ class TaskContext:
         host: its run.
         due: the task.
         attempt: which attempt, from 1.
-        questions: what it asked without getting an answer, encoded, by interrupt id.
+        questions: what it asked without getting an answer, by interrupt id.
         spoken: the id under which it has emitted pieces of a message that has no other.
     """
 
@@ -85,7 +86,7 @@ class TaskContext:
         self.host = host
         self.due = due
         self.attempt = attempt
-        self.questions: dict[str, bytes] = {}
+        self.questions: dict[str, Ask] = {}
         self.spoken: str | None = None
         self._nth: dict[bytes, int] = {}
         self._closed = False
@@ -126,7 +127,7 @@ class TaskContext:
         name = interrupt_id(self.due.id, question, nth)
         answer = self.host.answer(name)
         if answer is UNSET:
-            self.questions[name] = question
+            self.questions[name] = Ask(name, question)
             raise GraphInterrupt((Interrupt(value, name),))
         return answer
 

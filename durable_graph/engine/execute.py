@@ -248,7 +248,7 @@ def _asked(task: TaskContext, index: int, *stops: GraphInterrupt) -> Outcome | N
     names = dict.fromkeys(interrupt.id for stop in stops for interrupt in stop.interrupts)
     if not names or not task.questions.keys() >= names.keys():
         return None
-    asks = tuple((name, task.questions[name]) for name in names)
+    asks = tuple(task.questions[name] for name in names)
     return Outcome(index, asks=asks, attempts=task.attempt - 1)
 
 

@@ -21,10 +21,13 @@ def answer_message(id: str, answers: Mapping[str, bytes], by: str | None, time: 
     return Message(id, "answer", encode_body(Answers(answers)), by, time)
 
 
-def take_answers(log: RunLog, scope: Scope, messages: Sequence[Message]) -> dict[str, str]:
+def take_answers(
+    log: RunLog, scope: Scope, messages: Sequence[Message], now: float
+) -> dict[str, str]:
     """Take up what waits in the inbox, each message as a whole or not at all; the verdicts.
 
-    What is taken up is appended to the log along with the verdicts; the caller flushes it.
+    What is taken up is appended to the log along with the verdicts; the caller flushes it. `now`
+    is the time of day.
     """
     verdicts = {}
     for message in messages:
@@ -32,8 +35,10 @@ def take_answers(log: RunLog, scope: Scope, messages: Sequence[Message]) -> dict
             continue  # in "exit" durability that is written at the end only
         verdict, answers = _judge(scope, message)
         body = Answers({} if verdict else answers)
-        log.add(body, by=message.by, settled={message.id: verdict})
-        scope.answers.update(body.answers)
+        # When it was given, not when it was seen; if the sender's clock makes sense.
+        given = message.time if 0.0 <= message.time <= now else now
+        log.add(body, given, by=message.by, settled={message.id: verdict})
+        scope.answer(body, message.by, given)
         verdicts[message.id] = verdict
     return verdicts
 
@@ -69,7 +74,7 @@ def _judge(scope: Scope, message: Message) -> tuple[str, Mapping[str, bytes]]:
     except IntegrityError:
         return _UNKNOWN, {}
     answers = body.answers if isinstance(body, Answers) else {}
-    asked = {name for name, _ in scope.all_open_asks()}
+    asked = {ask.id for ask in scope.all_open_asks()}
     if any(name in scope.answers for name in answers):
         return _ANSWERED, {}
     if not answers or not asked.issuperset(answers):

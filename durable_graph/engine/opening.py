@@ -404,7 +404,7 @@ class _Opening:
 
     def _answer(self, command: Command[Any]) -> None:
         scope = self._live.scope
-        open_ids = [name for name, _ in scope.all_open_asks()]
+        open_ids = [ask.id for ask in scope.all_open_asks()]
         answers = match_answers(command.resume, open_ids, scope.answers, self._key.thread)
         encoded = self._encoded(answers)
         self._write_beside(command)
@@ -449,11 +449,11 @@ class _Opening:
         for index, asks in asked.items():
             seen: dict[bytes, int] = {}
             again = []
-            for name, question in asks:
-                nth = seen.get(question, 0)
-                seen[question] = nth + 1
-                renamed[name] = interrupt_id(scope.due[index].id, question, nth)
-                again.append((renamed[name], question))
+            for ask in asks:
+                nth = seen.get(ask.value, 0)
+                seen[ask.value] = nth + 1
+                renamed[ask.id] = interrupt_id(scope.due[index].id, ask.value, nth)
+                again.append(replace(ask, id=renamed[ask.id]))
             outcomes.append(Outcome(index, asks=tuple(again)))
         answers = match_answers(self._call.input.resume, list(renamed), (), self._key.thread)
         encoded = self._encoded({renamed[name]: value for name, value in answers.items()})
@@ -477,7 +477,7 @@ class _Opening:
                 f"answer needs it at rest. Give the answer alone, or wait for that run to end."
             )
         scope, codec = self._live.scope, self._live.definition.codec
-        open_ids = [name for name, _ in scope.all_open_asks()]
+        open_ids = [ask.id for ask in scope.all_open_asks()]
         answers = match_answers(self._call.input.resume, open_ids, scope.answers, self._key.thread)
         self._encoded(answers)  # refuses what cannot be stored
         message = answer_message(
@@ -491,7 +491,8 @@ class _Opening:
     def _take_messages(self, own: Message | None) -> None:
         if self._view is None or not self._view.messages:
             return
-        verdicts = take_answers(self._log, self._live.scope, self._view.messages)
+        now = self._keeper.clock.time()
+        verdicts = take_answers(self._log, self._live.scope, self._view.messages, now)
         if own is not None and own.id in verdicts:
             self.run.refusal = verdict_error(verdicts[own.id], self._key.thread)
 
@@ -501,8 +502,9 @@ class _Opening:
 
     def _record_answers(self, answers: Mapping[str, bytes]) -> None:
         blobs = self._live.freezer.take_new()
-        self._log.add(Answers(answers), by=self._call.by, blobs=blobs)
-        self._live.scope.answers.update(answers)
+        body, by, now = Answers(answers), self._call.by, self._keeper.clock.time()
+        self._log.add(body, now, by=by, blobs=blobs)
+        self._live.scope.answer(body, by, now)
 
     @property
     def _secret(self) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 
 from durable_graph.decisions.advance import advance
+from durable_graph.decisions.answers import all_answers
 from durable_graph.decisions.plan import plan
 from durable_graph.engine.context import TaskContext
 from durable_graph.engine.execute import (
@@ -38,7 +39,6 @@ from durable_graph.errors import (
 from durable_graph.log.delta import SAME, diff, flat
 from durable_graph.log.fold import Due
 from durable_graph.log.records import (
-    Answers,
     Commit,
     DueTask,
     Mark,
@@ -359,7 +359,7 @@ class Run:
         if reading is None or not reading.messages:
             return False
         self._write_down()
-        take_answers(log, self.live.scope, reading.messages)
+        take_answers(log, self.live.scope, reading.messages, self.live.clock.time())
         await log.flush()
         return bool(self.live.scope.runnable())
 
@@ -404,8 +404,8 @@ class Run:
                 blobs=blobs,
                 last=True,
             )
-        if scope.answers:
-            log.add(Answers(dict(scope.answers)), by=by, last=True)
+        for answers, who, given in all_answers(scope.answers):
+            log.add(answers, given, by=who, last=True)
         log.keep_only({*scope.blobs(), self.live.definition.fingerprint})
 
     def _last_commit(self, results: Sequence[Outcome]) -> Commit:
@@ -480,8 +480,10 @@ class Run:
 
     def answer(self, interrupt: str) -> Any:
         """A fresh copy of an answer; `UNSET` if there is none yet."""
-        value = self.live.scope.answers.get(interrupt)
-        return UNSET if value is None else self.live.freezer.thaw(value)
+        answer = self.live.scope.answers.get(interrupt)
+        if answer is None or answer.value is None:
+            return UNSET
+        return self.live.freezer.thaw(answer.value)
 
     def emit(self, data: Any) -> None:
         """Emit a custom event."""

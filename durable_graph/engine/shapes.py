@@ -13,10 +13,10 @@ from typing import Any
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.log.delta import Encoded, apply_op
-from durable_graph.log.fold import Due, Scope
-from durable_graph.log.records import Outcome
+from durable_graph.log.fold import Answer, Due, Scope
+from durable_graph.log.records import Ask, Outcome
 from durable_graph.state.channel import ROOT
-from durable_graph.types import START, Interrupt, RunnableConfig
+from durable_graph.types import START, UNSET, GivenAnswer, Interrupt, RunnableConfig
 
 __all__ = [
     "checkpoint_config",
@@ -107,9 +107,27 @@ def update_payload(
     return {node: {key: value for write in writes for key, value in write.items()}}
 
 
-def interrupts_of(asks: Iterable[tuple[str, bytes]], thaw: Thaw) -> tuple[Interrupt, ...]:
-    """Questions, as users see them."""
-    return tuple(Interrupt(thaw(value), name) for name, value in asks)
+def interrupts_of(
+    asks: Iterable[Ask], thaw: Thaw, answers: Mapping[str, Answer] | None = None
+) -> tuple[Interrupt, ...]:
+    """Questions, as users see them; with those of these answers that are theirs."""
+    return tuple(
+        Interrupt(
+            value=thaw(ask.value),
+            id=ask.id,
+            response_schema=None if ask.schema is None else thaw(ask.schema),
+            deadline=ask.deadline,
+            answer=None if answers is None else _given(answers.get(ask.id), thaw),
+        )
+        for ask in asks
+    )
+
+
+def _given(answer: Answer | None, thaw: Thaw) -> GivenAnswer | None:
+    if answer is None:
+        return None
+    value = UNSET if answer.value is None else thaw(answer.value)
+    return GivenAnswer(value, answer.by, answer.time)
 
 
 def triggers_of(definition: GraphDefinition, due: Due) -> tuple[str, ...]:

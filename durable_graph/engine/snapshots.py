@@ -321,7 +321,7 @@ def _recorded(
                 due.node,
                 shapes.path_of(due),
                 outcome.error if outcome is not None else None,
-                shapes.interrupts_of(after.asked.get(index, ()), freezer.thaw),
+                shapes.interrupts_of(after.asked.get(index, ()), freezer.thaw, after.answers),
                 None,
                 result,
             )

@@ -18,6 +18,7 @@ from durable_graph.log.codec import blobs_in
 from durable_graph.log.delta import Encoded, Op, Written, apply_op, flat, size
 from durable_graph.log.records import (
     Answers,
+    Ask,
     Body,
     Commit,
     DueTask,
@@ -29,7 +30,7 @@ from durable_graph.log.records import (
 )
 from durable_graph.log.seal import CommitInfo, Header, extend
 
-__all__ = ["Due", "Scope", "task_id"]
+__all__ = ["Answer", "Due", "Scope", "task_id"]
 
 
 def task_id(branch: str, ns: str, step: int, node: str, push: int | None) -> str:
@@ -67,6 +68,21 @@ class Due:
     def id(self) -> str:
         """See `task_id`."""
         return task_id(self.branch, self.ns, self.step, self.node, self.push)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question was answered.
+
+    Attributes:
+        value: the answer, encoded; ``None`` if the deadline passed without one.
+        by: who gave it, if they said so.
+        time: when, Unix time.
+    """
+
+    value: bytes | None
+    by: str | None = None
+    time: float = 0.0
 
 
 @dataclass(slots=True)
@@ -109,8 +125,8 @@ class Scope:
     joins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     due: list[Due] = field(default_factory=list)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    asked: dict[int, list[tuple[str, bytes]]] = field(default_factory=dict)
-    answers: dict[str, bytes] = field(default_factory=dict)
+    asked: dict[int, list[Ask]] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
     nodes: tuple[str, ...] = ()
     path: Ranges = ()
     weight: int = 0
@@ -143,14 +159,14 @@ class Scope:
         """Bytes of all values."""
         return sum(map(size, self.values.values()))
 
-    def open_asks(self, index: int) -> list[tuple[str, bytes]]:
+    def open_asks(self, index: int) -> list[Ask]:
         """Questions of a due task that have no answer."""
         outcome = self.outcomes.get(index)
         if outcome is None or outcome.done:
             return []
-        return [ask for ask in outcome.asks if ask[0] not in self.answers]
+        return [ask for ask in outcome.asks if ask.id not in self.answers]
 
-    def all_open_asks(self) -> list[tuple[str, bytes]]:
+    def all_open_asks(self) -> list[Ask]:
         """Questions of all due tasks that have no answer, in the order of the tasks."""
         if not self.asked:
             return []
@@ -186,8 +202,8 @@ class Scope:
             case TaskResults(outcomes):
                 self.record(outcomes)
                 self.path = extend(self.path, header.seq)
-            case Answers(answers):
-                self.answers.update(answers)
+            case Answers():
+                self.answer(body, header.by, header.time)
                 self.path = extend(self.path, header.seq)
             case Mark():
                 self.path = extend(self.path, header.seq)
@@ -199,6 +215,11 @@ class Scope:
             if outcome.asks:
                 known = self.asked.setdefault(outcome.index, [])
                 known.extend(ask for ask in outcome.asks if ask not in known)
+
+    def answer(self, body: Answers, by: str | None, time: float) -> None:
+        """Take note of answers."""
+        self.answers |= {name: Answer(value, by, time) for name, value in body.answers.items()}
+        self.answers |= {name: Answer(None, by, time) for name in body.expired}
 
     def commit(
         self,
@@ -283,10 +304,10 @@ class Scope:
                 ) from error
             if entry.carried in outcomes:
                 self.outcomes[index] = replace(outcomes[entry.carried], index=index)
-            for name, value in asked.get(entry.carried, ()):
-                self.asked.setdefault(index, []).append((name, value))
-                if name in answers:
-                    self.answers[name] = answers[name]
+            for ask in asked.get(entry.carried, ()):
+                self.asked.setdefault(index, []).append(ask)
+                if ask.id in answers:
+                    self.answers[ask.id] = answers[ask.id]
 
     def _parts(self) -> Iterator[bytes]:
         yield from map(flat, self.values.values())
@@ -297,8 +318,9 @@ class Scope:
                     yield from _bytes_of(written)
             yield from (arg for _, arg in outcome.sends)
         for asks in self.asked.values():  # answered ones are shown as well
-            yield from (value for _, value in asks)
-        yield from self.answers.values()
+            for ask in asks:
+                yield from ask.parts
+        yield from (a.value for a in self.answers.values() if a.value is not None)
 
 
 def _no_reference(task: int) -> Iterable[Written]:

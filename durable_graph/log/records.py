@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from durable_graph.log.delta import Op, Written
 __all__ = [
     "FORMAT",
     "Answers",
+    "Ask",
     "Body",
     "Commit",
     "DueTask",
@@ -157,6 +159,30 @@ class Record:
     previous: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question of a task.
+
+    Attributes:
+        id: see `durable_graph.decisions.answers.interrupt_id`.
+        value: what is asked, encoded.
+        schema: the JSON schema of its answers, encoded; ``None`` if any value is one.
+        deadline: Unix time after which no answer is taken any more, if there is one.
+        default: the answer that holds from then on, encoded; ``None`` if there is none.
+    """
+
+    id: str
+    value: bytes
+    schema: bytes | None = None
+    deadline: float | None = None
+    default: bytes | None = None
+
+    @property
+    def parts(self) -> tuple[bytes, ...]:
+        """Everything encoded in it."""
+        return tuple(p for p in (self.value, self.schema, self.default) if p is not None)
+
+
 @dataclass(slots=True)
 class Outcome:
     """How one execution of a due task ended, or where it stands.
@@ -166,7 +192,7 @@ class Outcome:
         writes: its updates, in order; almost always one.
         goto: nodes that its routers and commands chose.
         sends: `Send` packets, as node and encoded argument.
-        asks: the questions it stopped at, as id and encoded value; then it is not finished.
+        asks: the questions it stopped at; then it is not finished.
         error: what it failed with, as text; then it is not finished.
         attempts: failed attempts so far.
         retry_at: Unix time of the next attempt, if it is to be tried again.
@@ -177,7 +203,7 @@ class Outcome:
     writes: Sequence[Mapping[str, Written]] = ()
     goto: tuple[str, ...] = ()
     sends: tuple[tuple[str, bytes], ...] = ()
-    asks: tuple[tuple[str, bytes], ...] = ()
+    asks: tuple[Ask, ...] = ()
     error: str | None = None
     attempts: int = 0
     retry_at: float | None = None
@@ -242,9 +268,15 @@ class TaskResults:
 
 @dataclass(slots=True)
 class Answers:
-    """Answers by interrupt id, encoded."""
+    """Answers, all from one hand: the record's header says whose, and when they were given.
+
+    Attributes:
+        answers: by interrupt id, encoded.
+        expired: the questions whose deadline has passed and that have no default.
+    """
 
     answers: Mapping[str, bytes]
+    expired: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -273,8 +305,10 @@ def encode_body(body: Body) -> bytes:
             structure = _commit(body, lines)
         case TaskResults(outcomes):
             structure = {"outcomes": [_outcome(outcome, lines) for outcome in outcomes]}
-        case Answers(answers):
+        case Answers(answers, expired):
             structure = {"answers": {name: lines.add(value) for name, value in answers.items()}}
+            if expired:
+                structure["expired"] = expired
         case Mark(event, detail):
             structure = {"event": event, "detail": None if detail is None else _text(detail)}
     return b"\n".join((orjson.dumps(structure), *lines))
@@ -295,7 +329,8 @@ def decode_body(kind: Kind, data: bytes) -> Body:
             case "tasks":
                 return TaskResults(_read_outcomes(structure["outcomes"], values))
             case "answers":
-                return Answers({k: values[line] for k, line in structure["answers"].items()})
+                answers = {k: values[line] for k, line in structure["answers"].items()}
+                return Answers(answers, tuple(structure.get("expired", ())))
             case "mark":
                 return Mark(structure["event"], structure["detail"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -354,7 +389,7 @@ def _outcome(outcome: Outcome, lines: _Lines) -> dict[str, Any]:
     if outcome.sends:
         plain["sends"] = [[node, lines.add(arg)] for node, arg in outcome.sends]
     if outcome.asks:
-        plain["asks"] = [[name, lines.add(value)] for name, value in outcome.asks]
+        plain["asks"] = [_ask(ask, lines) for ask in outcome.asks]
     if outcome.error is not None:
         plain["error"] = _text(outcome.error)
     if outcome.attempts:
@@ -362,6 +397,33 @@ def _outcome(outcome: Outcome, lines: _Lines) -> dict[str, Any]:
     if outcome.retry_at is not None:
         plain["retry"] = [outcome.retry_at, outcome.retry_in]
     return plain
+
+
+def _ask(ask: Ask, lines: _Lines) -> list[Any]:
+    terms: dict[str, Any] = {}
+    if ask.schema is not None:
+        terms["schema"] = lines.add(ask.schema)
+    if ask.deadline is not None:
+        terms["deadline"] = ask.deadline
+    if ask.default is not None:
+        terms["default"] = lines.add(ask.default)
+    plain = [ask.id, lines.add(ask.value)]
+    return [*plain, terms] if terms else plain
+
+
+def _read_ask(plain: list[Any], values: list[bytes]) -> Ask:
+    name, line, terms, *_ = (*plain, {})
+    schema, default = terms.get("schema"), terms.get("default")
+    deadline = terms.get("deadline")
+    if type(name) is not str or type(deadline) not in (float, int, NoneType):
+        raise TypeError(plain)
+    return Ask(
+        name,
+        values[line],
+        None if schema is None else values[schema],
+        deadline,
+        None if default is None else values[default],
+    )
 
 
 def _read_outcomes(plain: Iterable[dict[str, Any]], values: list[bytes]) -> list[Outcome]:
@@ -377,7 +439,7 @@ def _read_outcomes(plain: Iterable[dict[str, Any]], values: list[bytes]) -> list
             ],
             goto=tuple(entry.get("goto", ())),
             sends=tuple((node, values[line]) for node, line in entry.get("sends", ())),
-            asks=tuple((name, values[line]) for name, line in entry.get("asks", ())),
+            asks=tuple(_read_ask(ask, values) for ask in entry.get("asks", ())),
             error=entry.get("error"),
             attempts=entry.get("attempts", 0),
             retry_at=entry.get("retry", (None, None))[0],

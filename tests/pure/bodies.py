@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from durable_graph.log.records import (
     Answers,
+    Ask,
     Body,
     Commit,
     DueTask,
@@ -57,6 +58,17 @@ retries: st.SearchStrategy[dict[str, float]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"retry_at": st.floats(0, 1e12), "retry_in": st.floats(0, 1e3)}),
 )
+asks = st.lists(
+    st.builds(
+        Ask,
+        names,
+        encoded,
+        st.none() | encoded,
+        st.none() | st.floats(0, 1e12),
+        st.none() | encoded,
+    ),
+    max_size=3,
+).map(tuple)
 outcomes = st.builds(
     lambda retry, **more: Outcome(**more, **retry),
     retries,
@@ -64,7 +76,7 @@ outcomes = st.builds(
     writes=st.lists(st.dictionaries(names, written, max_size=3), max_size=2),
     goto=st.lists(names, max_size=3).map(tuple),
     sends=pairs,
-    asks=pairs,
+    asks=asks,
     error=st.none() | st.text(max_size=20),
     attempts=counts,
 )
@@ -84,7 +96,7 @@ commits = st.builds(
 bodies: st.SearchStrategy[Body] = st.one_of(
     commits,
     st.builds(TaskResults, st.lists(outcomes, max_size=3)),
-    st.builds(Answers, by_name),
+    st.builds(Answers, by_name, st.lists(names, max_size=2).map(tuple)),
     st.builds(Mark, st.text(max_size=9), st.none() | st.text(max_size=9)),
 )
 """Any body, in the form in which it is read back."""

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from durable_graph.errors import IntegrityError
 from durable_graph.log.codec import blob_reference
 from durable_graph.log.delta import Written, diff, flat
-from durable_graph.log.fold import Scope, task_id
+from durable_graph.log.fold import Answer, Scope, task_id
 from durable_graph.log.records import (
     Answers,
+    Ask,
     Commit,
     DueTask,
     Head,
@@ -29,7 +30,7 @@ from durable_graph.log.seal import open_record
 from durable_graph.ports.backend import checkpoint_path
 from tests.pure.bodies import SECRET, draft, info, sealed
 
-Q1, Q2 = ("1" * 32, b'"first?"'), ("2" * 32, b'"second?"')
+Q1, Q2 = Ask("1" * 32, b'"first?"'), Ask("2" * 32, b'"second?"')
 
 
 @dataclass
@@ -158,9 +159,9 @@ def test_a_task_is_runnable_until_it_is_done_or_waits() -> None:
     assert scope.unfinished() == [1, 2, 3]
     assert scope.runnable() == [2, 3]
     assert scope.all_open_asks() == scope.open_asks(1) == [Q1, Q2]
-    scope.answers[Q1[0]] = b"1"
+    scope.answers[Q1.id] = Answer(b"1")
     assert scope.open_asks(1) == [Q2]
-    scope.answers[Q2[0]] = b"2"
+    scope.answers[Q2.id] = Answer(b"2")
     assert scope.runnable() == [1, 2, 3]
 
 
@@ -178,7 +179,7 @@ def test_a_commit_forgets_the_tasks_before_it() -> None:
     """Results, questions and answers belong to the tasks of one checkpoint."""
     scope = committed(Scope(), [DueTask("a")])
     scope.record([Outcome(0, asks=(Q1,))])
-    scope.answers[Q1[0]] = b"1"
+    scope.answers[Q1.id] = Answer(b"1")
     committed(scope, [DueTask("b")], known=[Outcome(0, goto=("c",))])
     assert (scope.asked, scope.answers) == ({}, {})
     assert scope.outcomes == {0: Outcome(0, goto=("c",))}
@@ -189,12 +190,12 @@ def test_a_carried_task_stays_the_same_task() -> None:
     scope = committed(Scope(), [DueTask("a"), DueTask("w", b"1")])
     before = scope.due[1]
     scope.record([Outcome(0), Outcome(1, asks=(Q1, Q2), attempts=2)])
-    scope.answers |= {Q1[0]: b"1", "other": b"0"}
+    scope.answers |= {Q1.id: Answer(b"1"), "other": Answer(b"0")}
     committed(scope, [DueTask("w", b"1", carried=1), DueTask("n")])
     assert scope.due[0] is before
     assert scope.outcomes == {0: Outcome(0, asks=(Q1, Q2), attempts=2)}
     assert scope.asked == {0: [Q1, Q2]}
-    assert scope.answers == {Q1[0]: b"1"}
+    assert scope.answers == {Q1.id: Answer(b"1")}
     assert scope.open_asks(0) == [Q2]
 
 
@@ -207,7 +208,7 @@ def test_a_copy_moves_on_by_itself() -> None:
     copy = scope.copy()
     assert repr(copy) == before
     copy.record([Outcome(0, asks=(Q2,))])
-    copy.answers["x"] = b"1"
+    copy.answers["x"] = Answer(b"1")
     header = info("c9", step=5)
     copy.commit(
         Commit(delta={"k": ("+", b"[2]")}, joins={"j": ("a",)}, due=[DueTask("z")]),
@@ -225,14 +226,14 @@ def test_records_move_on_a_scope_and_its_path() -> None:
             draft(Commit(delta={}, due=[DueTask("a")]), "c0"),
             draft(TaskResults([Outcome(0, asks=(Q1,))])),
             draft(Mark("asking")),
-            draft(Answers({Q1[0]: b"7"})),
+            draft(Answers({Q1.id: b"7"}, ("over",))),
         ]
     )
     scope = Scope()
     for record in records:
         scope.apply(*open_record(record, SECRET, "thread"))
     assert scope.path == head.path == ((1, 4),)
-    assert scope.answers == {Q1[0]: b"7"}
+    assert scope.answers == {Q1.id: Answer(b"7", None, 12.5), "over": Answer(None, None, 12.5)}
     assert scope.runnable() == [0]
 
 
@@ -263,9 +264,9 @@ def test_the_large_values_of_a_position_are_found_wherever_they_are() -> None:
         {"k": ("+", _blob(4)), "l": ("m", {"x": _blob(5)}, ("y",))},
     ]
     scope.record([Outcome(0, writes, sends=(("n", _blob(6)),))])
-    scope.record([Outcome(1, asks=(("q", _blob(7)),))])
-    scope.answers["q"] = _blob(8)
-    assert scope.blobs() == {f"{n}" * 64 for n in range(1, 9)}
+    scope.record([Outcome(1, asks=(Ask("q", _blob(7), _blob(0), 9.5, _blob(9)),))])
+    scope.answers |= {"q": Answer(_blob(8)), "over": Answer(None)}
+    assert scope.blobs() == {f"{n}" * 64 for n in range(10)}
 
 
 def test_a_commit_without_its_header_is_damage() -> None:

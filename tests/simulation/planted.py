@@ -212,8 +212,8 @@ def answers_taken_twice(patch: pytest.MonkeyPatch) -> None:
     """A message is taken up, but not settled."""
     take = inbox.take_answers
 
-    def forgetful(log: Any, scope: Scope, messages: Any) -> dict[str, str]:
-        verdicts = take(log, scope, messages)
+    def forgetful(log: Any, *rest: Any) -> dict[str, str]:
+        verdicts = take(log, *rest)
         log._pending.settled.clear()
         return verdicts
 

@@ -70,7 +70,7 @@ class Chronicle:
     @property
     def open_questions(self) -> list[str]:
         """Ids of the questions that are open."""
-        return [name for name, _ in self._scope.all_open_asks()]
+        return [ask.id for ask in self._scope.all_open_asks()]
 
     def extend(self, append: Append) -> None:
         """Take note of records that were stored.
@@ -146,7 +146,7 @@ class Chronicle:
                 self.done.add(task.id)
 
     def _answers(self, answers: Mapping[str, bytes], call: CallRecord) -> None:
-        asked = {n: q for asks in self._scope.asked.values() for n, q in asks}
+        asked = {ask.id: ask.value for asks in self._scope.asked.values() for ask in asks}
         for name, encoded in answers.items():
             answer = self._freezer.thaw(encoded)
             text = answer if isinstance(answer, str) else f"input {answer['log'][0]}"
@@ -157,7 +157,7 @@ class Chronicle:
             if name not in asked:
                 raise MismatchError(f"{text!r} answers what nobody asks.")
             if name in self._scope.answers:
-                if self._scope.answers[name] == encoded and call.durability == "exit":
+                if self._scope.answers[name].value == encoded and call.durability == "exit":
                     continue
                 raise MismatchError(f"{text!r} answers what has an answer.")
             self.check_answer(self._freezer.thaw(asked[name]), text)

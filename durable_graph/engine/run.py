@@ -108,12 +108,14 @@ class Run:
         """
         scope = self.live.scope
         clock, watched = self.live.clock, bool(self.stream.modes)
+        # Who waits for storage in every superstep leaves the event loop to others meanwhile.
+        waits = self.live.log is not None and self.live.log.waits
         while self._stop is None and scope.due:
             if self.stream.closed:  # cancelled, and a node has swallowed it
                 raise asyncio.CancelledError
             if watched:
                 await self.stream.turn()
-            if clock.monotonic() >= self._pause_at:
+            if not waits and clock.monotonic() >= self._pause_at:
                 await self._pause()
             if scope.due[0].node == START:
                 await self.enter()

@@ -105,6 +105,11 @@ class RunLog:
         return self._error is not None
 
     @property
+    def waits(self) -> bool:
+        """Whether every `flush` waits for storage, so that others have the event loop meanwhile."""
+        return self.durability == "sync" and not self._immediate
+
+    @property
     def claimed(self) -> bool:
         """Whether the thread is this run's: something has been written under its epoch."""
         return self.head is not None and self.head.epoch == self.epoch

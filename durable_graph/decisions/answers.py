@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from durable_graph.errors import AlreadyAnsweredError, AmbiguousAnswerError, UnknownInterruptError
-from durable_graph.log.fold import Answer
-from durable_graph.log.records import Answers
+from durable_graph.log.records import Answer, Answers
 
 __all__ = ["all_answers", "interrupt_id", "match_answers"]
 

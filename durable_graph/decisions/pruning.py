@@ -19,7 +19,8 @@ def unneeded(headers: Sequence[Header], path: Ranges, keep: int) -> tuple[Ranges
         keep: how many of the last checkpoints must stay readable.
     """
     needed = set(_numbers(path))
-    commits = [header for header in headers if header.commit is not None]
+    # Those of the root graph: what graphs within it have done belongs to them.
+    commits = [header for header in headers if header.commit is not None and not header.ns]
     for header in commits[-keep:]:
         if header.commit is not None:
             needed.update(_numbers(header.commit.path))
@@ -46,5 +47,5 @@ def _results(headers: Sequence[Header], commit: int) -> Iterable[int]:
     """Records after a checkpoint that say what became of its tasks."""
     for header in headers[commit:]:
         yield header.seq
-        if header.commit is not None:
+        if header.commit is not None and not header.ns:
             return

@@ -13,8 +13,8 @@ from typing import Any
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.log.delta import Encoded, apply_op
-from durable_graph.log.fold import Answer, Due, Scope
-from durable_graph.log.records import Ask, Outcome
+from durable_graph.log.fold import Due, Scope
+from durable_graph.log.records import Answer, Ask, Outcome
 from durable_graph.state.channel import ROOT
 from durable_graph.types import START, UNSET, GivenAnswer, Interrupt, RunnableConfig
 

@@ -16,12 +16,17 @@ from typing import Any
 from durable_graph.errors import IntegrityError
 from durable_graph.log.codec import blobs_in
 from durable_graph.log.delta import Encoded, Op, Written, apply_op, flat, size
+from durable_graph.log.namespace import renamed, task_below
 from durable_graph.log.records import (
+    Answer,
     Answers,
     Ask,
     Body,
+    Caller,
     Commit,
     DueTask,
+    Kept,
+    KeptDue,
     Mark,
     Outcome,
     Ranges,
@@ -30,7 +35,7 @@ from durable_graph.log.records import (
 )
 from durable_graph.log.seal import CommitInfo, Header, extend
 
-__all__ = ["Answer", "Due", "Scope", "task_id"]
+__all__ = ["Due", "Scope", "task_id"]
 
 
 def task_id(branch: str, ns: str, step: int, node: str, push: int | None) -> str:
@@ -70,24 +75,12 @@ class Due:
         return task_id(self.branch, self.ns, self.step, self.node, self.push)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a question was answered.
-
-    Attributes:
-        value: the answer, encoded; ``None`` if the deadline passed without one.
-        by: who gave it, if they said so.
-        time: when, Unix time.
-    """
-
-    value: bytes | None
-    by: str | None = None
-    time: float = 0.0
-
-
 @dataclass(slots=True)
 class Scope:
     """State of one graph in a thread at one position of its log.
+
+    A thread is the scope of its root graph, which holds those of all graphs within it, however
+    deep: a commit of a graph drops what its tasks have called that are not due any more.
 
     Attributes:
         ns: the graph's namespace; empty for the root graph.
@@ -105,10 +98,13 @@ class Scope:
         due: the tasks it made due.
         outcomes: what is known of them, by index.
         asked: every question they asked, by index, in order.
-        answers: the answers given, by interrupt id.
+        answers: the answers given in the thread, by interrupt id; the root graph has them.
         nodes: nodes whose results the last commit took in.
         path: what to fold to get here.
         weight: bytes of that.
+        caller: who called it, if it is a graph within another.
+        nested: the graphs within, by namespace; the root graph has them all.
+        root: the root graph's scope, for a graph within.
     """
 
     ns: str = ""
@@ -130,9 +126,24 @@ class Scope:
     nodes: tuple[str, ...] = ()
     path: Ranges = ()
     weight: int = 0
+    caller: Caller | None = None
+    nested: dict[str, Scope] = field(default_factory=dict)
+    root: Scope | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def whole(self) -> Scope:
+        """The scope of the thread's root graph, which has what is there once for all graphs."""
+        return self if self.root is None else self.root
 
     def copy(self) -> Scope:
-        """A scope that can move on by itself."""
+        """A scope that can move on by itself; of the root graph, with all within it."""
+        copied = self._copy()
+        for ns, scope in self.nested.items():
+            copied.nested[ns] = scope._copy()
+            copied.nested[ns].root = copied
+        return copied
+
+    def _copy(self) -> Scope:
         return Scope(
             self.ns,
             self.checkpoint,
@@ -153,18 +164,38 @@ class Scope:
             self.nodes,
             self.path,
             self.weight,
+            self.caller,
         )
 
+    def within(self, ns: str) -> Scope:
+        """The scope of a graph within this thread; made if it is not there yet."""
+        root = self.whole
+        scope = root.nested.get(ns)
+        if scope is None:
+            scope = root.nested[ns] = Scope(ns, root=root)
+        return scope
+
+    def called_by(self, task: str) -> list[Scope]:
+        """The scopes of the graphs that a task has called, in the order of their namespaces."""
+        found = [
+            scope
+            for scope in self.whole.nested.values()
+            if scope.caller is not None and scope.caller.task == task
+        ]
+        return sorted(found, key=lambda scope: (len(scope.ns), scope.ns))
+
     def size(self) -> int:
-        """Bytes of all values."""
-        return sum(map(size, self.values.values()))
+        """Bytes of all values, those of the graphs within included."""
+        own = sum(map(size, self.values.values()))
+        return own + sum(scope.size() for scope in self.nested.values()) if self.nested else own
 
     def open_asks(self, index: int) -> list[Ask]:
         """Questions of a due task that have no answer."""
         outcome = self.outcomes.get(index)
         if outcome is None or outcome.done:
             return []
-        return [ask for ask in outcome.asks if ask.id not in self.answers]
+        answers = self.whole.answers
+        return [ask for ask in outcome.asks if ask.id not in answers]
 
     def all_open_asks(self) -> list[Ask]:
         """Questions of all due tasks that have no answer, in the order of the tasks."""
@@ -184,23 +215,32 @@ class Scope:
         """Indices of the unfinished tasks that wait for no answer."""
         if not self.outcomes:
             return list(range(len(self.due)))
-        return [index for index in self.unfinished() if not self.open_asks(index)]
+        return [index for index in self.unfinished() if self._can_run(index)]
+
+    def _can_run(self, index: int) -> bool:
+        """Whether all is answered that a task asks; if graphs within it do, anything of it."""
+        asks = self.open_asks(index)
+        if not asks or not self.whole.nested:
+            return not asks
+        answered = len(asks) < len(self.outcomes[index].asks)
+        return answered and bool(self.called_by(self.due[index].id))
 
     def blobs(self) -> set[str]:
         """Digests of the large values that this position refers to."""
         return {digest for part in self._parts() for digest in blobs_in(part)}
 
     def apply(self, header: Header, body: Body) -> None:
-        """Move on by one record."""
+        """Move on by one record of the thread, of whichever of its graphs."""
+        scope = self.within(header.ns) if header.ns else self
         match body:
             case Commit():
                 if header.commit is None:
                     raise IntegrityError(f"Record {header.seq} is a commit without its header.")
-                self.commit(body, header.commit, header.time, header.run)
+                scope.commit(body, header.commit, header.time, header.run)
                 self.path = extend(header.commit.path, header.seq)
                 self.weight = header.commit.weight
             case TaskResults(outcomes):
-                self.record(outcomes)
+                scope.record(outcomes)
                 self.path = extend(self.path, header.seq)
             case Answers():
                 self.answer(body, header.by, header.time)
@@ -250,9 +290,112 @@ class Scope:
         self.step, self.source, self.nodes = info.step, info.source, info.nodes
         self.meta, self.graph = info.meta, info.graph
         self.time, self.run = time, run
+        if body.caller is not None:
+            self.caller = body.caller
+        asked = self.asked
         self._make_due(body.due)
         if body.known:
             self.record(body.known)
+        if self.root is not None and asked:
+            self._withdraw(asked)
+        root = self.whole
+        if root.nested:
+            self._drop_ended(root.nested)
+        for kept in body.kept:
+            root._keep(kept, anew=info.source == "fork")
+
+    def _withdraw(self, before: Mapping[int, Sequence[Ask]]) -> None:
+        """What this graph does not ask any more, the tasks around it do not ask either."""
+        root = self.whole
+        gone = {ask.id for asks in before.values() for ask in asks}
+        gone -= {ask.id for asks in self.asked.values() for ask in asks}
+        for scope in (root, *root.nested.values()):
+            for index in [i for i, o in scope.outcomes.items() if o.asks]:
+                outcome = scope.outcomes[index]
+                asks = tuple(ask for ask in outcome.asks if ask.id not in gone)
+                if asks:
+                    scope.outcomes[index] = replace(outcome, asks=asks)
+                else:
+                    del scope.outcomes[index]
+            for index, known in list(scope.asked.items()):
+                scope.asked[index] = [ask for ask in known if ask.id not in gone]
+        for name in gone:
+            root.answers.pop(name, None)
+
+    def _drop_ended(self, nested: dict[str, Scope]) -> None:
+        """Of what this graph's tasks have called, only what is due has any more use for it."""
+        due: set[str] | None = None
+        for ns in list(nested):
+            task = task_below(self.ns, ns)
+            if task is None:
+                continue
+            if due is None:
+                due = {entry.id for entry in self.due}
+            if task not in due:
+                del nested[ns]
+
+    def kept(self, names: Mapping[str, str] | None = None, branch: str | None = None) -> Kept:
+        """This graph as a whole.
+
+        Args:
+            names: other ids for tasks, where what is kept goes to another branch.
+            branch: that branch.
+        """
+        ids = names or {}
+        caller = self.caller
+        if caller is not None:
+            caller = replace(caller, task=ids.get(caller.task, caller.task))
+        return Kept(
+            ns=renamed(self.ns, ids) if ids else self.ns,
+            checkpoint=self.checkpoint,
+            parent=self.parent,
+            branch=branch or self.branch,
+            step=self.step,
+            source=self.source,
+            time=self.time,
+            meta=self.meta,
+            run=self.run,
+            graph=self.graph,
+            nodes=self.nodes,
+            values={key: flat(value) for key, value in self.values.items()},
+            joins=self.joins,
+            due=[KeptDue(branch or d.branch, d.step, d.node, d.arg, d.push) for d in self.due],
+            outcomes=list(self.outcomes.values()),
+            # Copies, since a record is encoded only when it is about to be written.
+            asked={index: tuple(asks) for index, asks in self.asked.items()},
+            answers=dict(self.answers),
+            caller=caller,
+        )
+
+    def complete(self, snapshot: Commit) -> None:
+        """Put into a snapshot of this graph, which has been moved on by it, what the whole thread
+        is read from besides."""
+        root = self.whole
+        snapshot.caller = self.caller
+        others = (scope for scope in (root, *root.nested.values()) if scope is not self)
+        snapshot.kept = tuple(scope.kept() for scope in others)
+
+    def _keep(self, kept: Kept, *, anew: bool) -> None:
+        """Take in a graph of this thread as a whole.
+
+        A snapshot repeats what is there already; only who begins with it has use for that. In a
+        fork it is what the graph has come to be on the new branch.
+        """
+        if not kept.ns:
+            scope = self if not self.checkpoint else None
+        else:
+            scope = self.within(kept.ns) if anew or kept.ns not in self.nested else None
+        if scope is None:
+            return
+        scope.checkpoint, scope.parent, scope.branch = kept.checkpoint, kept.parent, kept.branch
+        scope.step, scope.source, scope.time = kept.step, kept.source, kept.time
+        scope.meta, scope.run, scope.graph = kept.meta, kept.run, kept.graph
+        scope.nodes, scope.caller = kept.nodes, kept.caller
+        scope.values, scope.joins = dict(kept.values), {k: tuple(v) for k, v in kept.joins.items()}
+        scope.due = [Due(d.branch, kept.ns, d.step, d.node, d.arg, d.push) for d in kept.due]
+        scope.outcomes = {outcome.index: outcome for outcome in kept.outcomes}
+        scope.asked = {index: list(asks) for index, asks in kept.asked.items()}
+        scope.answers = dict(kept.answers)
 
     def _settle_carried(self, due: Sequence[DueTask]) -> None:
         """Results that wait on are changes of the values before this commit: make them values."""
@@ -306,7 +449,7 @@ class Scope:
                 self.outcomes[index] = replace(outcomes[entry.carried], index=index)
             for ask in asked.get(entry.carried, ()):
                 self.asked.setdefault(index, []).append(ask)
-                if ask.id in answers:
+                if self.root is None and ask.id in answers:
                     self.answers[ask.id] = answers[ask.id]
 
     def _parts(self) -> Iterator[bytes]:
@@ -321,6 +464,8 @@ class Scope:
             for ask in asks:
                 yield from ask.parts
         yield from (a.value for a in self.answers.values() if a.value is not None)
+        for scope in self.nested.values():
+            yield from scope._parts()
 
 
 def _no_reference(task: int) -> Iterable[Written]:

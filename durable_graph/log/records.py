@@ -33,12 +33,16 @@ from durable_graph.log.delta import Op, Written
 
 __all__ = [
     "FORMAT",
+    "Answer",
     "Answers",
     "Ask",
     "Body",
+    "Caller",
     "Commit",
     "DueTask",
     "Head",
+    "Kept",
+    "KeptDue",
     "Kind",
     "Mark",
     "Outcome",
@@ -183,6 +187,21 @@ class Ask:
         return tuple(p for p in (self.value, self.schema, self.default) if p is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question was answered.
+
+    Attributes:
+        value: the answer, encoded; ``None`` if the deadline passed without one.
+        by: who gave it, if they said so.
+        time: when, Unix time.
+    """
+
+    value: bytes | None
+    by: str | None = None
+    time: float = 0.0
+
+
 @dataclass(slots=True)
 class Outcome:
     """How one execution of a due task ended, or where it stands.
@@ -236,6 +255,65 @@ class DueTask:
 
 
 @dataclass(slots=True)
+class Caller:
+    """Who called a graph within another, and with what: kept to know the call again.
+
+    Attributes:
+        task: id of the calling task.
+        graph: name of the graph that is called.
+        input: digest of its input.
+    """
+
+    task: str
+    graph: str
+    input: str
+
+
+@dataclass(slots=True)
+class KeptDue:
+    """One entry of what is due in a graph that is kept as a whole; it may be of an earlier step.
+
+    Attributes:
+        branch: the branch it belongs to.
+        step: the step of the checkpoint that made it due.
+        node: the node to run.
+        arg: the encoded argument, for a `Send`.
+        push: its number among the sends, for a `Send`.
+    """
+
+    branch: str
+    step: int
+    node: str
+    arg: bytes | None
+    push: int | None
+
+
+@dataclass(slots=True)
+class Kept:
+    """One graph of a thread as a whole, in a commit of another; see `durable_graph.log.fold.Scope`
+    for what is what."""
+
+    ns: str
+    checkpoint: str
+    parent: str | None
+    branch: str
+    step: int
+    source: Source
+    time: float
+    meta: Mapping[str, Any]
+    run: str | None
+    graph: str | None
+    nodes: tuple[str, ...]
+    values: Mapping[str, bytes]
+    joins: Mapping[str, Sequence[str]]
+    due: Sequence[KeptDue]
+    outcomes: Sequence[Outcome]
+    asked: Mapping[int, Sequence[Ask]]
+    answers: Mapping[str, Answer]
+    caller: Caller | None
+
+
+@dataclass(slots=True)
 class Commit:
     """A checkpoint.
 
@@ -249,6 +327,9 @@ class Commit:
         joins: names seen so far by each waiting join.
         due: what runs next.
         known: results of these next tasks that are there already: the start's is the input.
+        caller: who called the graph, in the commit that takes the call's input.
+        kept: other graphs of the thread as a whole: in a snapshot all that are there; in a fork
+            those whose tasks have other ids from there on.
     """
 
     outcomes: Sequence[Outcome] = ()
@@ -257,6 +338,8 @@ class Commit:
     joins: Mapping[str, Sequence[str]] = field(default_factory=dict)
     due: Sequence[DueTask] = ()
     known: Sequence[Outcome] = ()
+    caller: Caller | None = None
+    kept: Sequence[Kept] = ()
 
 
 @dataclass(slots=True)
@@ -463,7 +546,73 @@ def _commit(commit: Commit, lines: _Lines) -> dict[str, Any]:
         plain["due"] = [_due(entry, lines) for entry in commit.due]
     if commit.known:
         plain["known"] = [_outcome(outcome, lines) for outcome in commit.known]
+    if commit.caller is not None:
+        plain["caller"] = _caller(commit.caller)
+    if commit.kept:
+        plain["kept"] = [_kept(kept, lines) for kept in commit.kept]
     return plain
+
+
+def _caller(caller: Caller) -> list[str]:
+    return [caller.task, caller.graph, caller.input]
+
+
+def _kept(kept: Kept, lines: _Lines) -> dict[str, Any]:
+    return {
+        "ns": kept.ns,
+        "id": kept.checkpoint,
+        "parent": kept.parent,
+        "branch": kept.branch,
+        "step": kept.step,
+        "source": kept.source,
+        "time": kept.time,
+        "meta": kept.meta,
+        "run": kept.run,
+        "graph": kept.graph,
+        "nodes": kept.nodes,
+        "values": {key: lines.add(value) for key, value in kept.values.items()},
+        "joins": kept.joins,
+        "due": [
+            [d.branch, d.step, d.node, None if d.arg is None else lines.add(d.arg), d.push]
+            for d in kept.due
+        ],
+        "outcomes": [_outcome(outcome, lines) for outcome in kept.outcomes],
+        "asked": [[i, [_ask(ask, lines) for ask in asks]] for i, asks in kept.asked.items()],
+        "answers": {
+            name: [None if a.value is None else lines.add(a.value), a.by, a.time]
+            for name, a in kept.answers.items()
+        },
+        "caller": None if kept.caller is None else _caller(kept.caller),
+    }
+
+
+def _read_kept(plain: dict[str, Any], values: list[bytes]) -> Kept:
+    return Kept(
+        ns=plain["ns"],
+        checkpoint=plain["id"],
+        parent=plain["parent"],
+        branch=plain["branch"],
+        step=plain["step"],
+        source=plain["source"],
+        time=plain["time"],
+        meta=plain["meta"],
+        run=plain["run"],
+        graph=plain["graph"],
+        nodes=tuple(plain["nodes"]),
+        values={key: values[line] for key, line in plain["values"].items()},
+        joins={name: tuple(seen) for name, seen in plain["joins"].items()},
+        due=[
+            KeptDue(branch, step, node, None if arg is None else values[arg], push)
+            for branch, step, node, arg, push in plain["due"]
+        ],
+        outcomes=_read_outcomes(plain["outcomes"], values),
+        asked={i: tuple(_read_ask(ask, values) for ask in asks) for i, asks in plain["asked"]},
+        answers={
+            name: Answer(None if line is None else values[line], by, time)
+            for name, (line, by, time) in plain["answers"].items()
+        },
+        caller=None if plain["caller"] is None else Caller(*plain["caller"]),
+    )
 
 
 def _due(entry: DueTask, lines: _Lines) -> list[Any]:
@@ -491,4 +640,6 @@ def _read_commit(plain: dict[str, Any], values: list[bytes]) -> Commit:
         joins={name: tuple(seen) for name, seen in plain.get("joins", {}).items()},
         due=[_read_due(entry, values) for entry in plain.get("due", ())],
         known=_read_outcomes(plain.get("known", ()), values),
+        caller=Caller(*plain["caller"]) if "caller" in plain else None,
+        kept=tuple(_read_kept(kept, values) for kept in plain.get("kept", ())),
     )

@@ -155,7 +155,8 @@ def seal(
         if info is not None:
             snapshot = isinstance(draft.body, Commit) and draft.body.values is not None
             path, weight = ((), 0) if snapshot else draft.onto or (path, weight)
-            checkpoint, step = info.id, info.step
+            if not draft.ns:  # the head speaks of the root graph
+                checkpoint, step = info.id, info.step
         weight += len(body) + _HEADER_COST
         run = draft.run
         header = _write_header(draft, seq, body, path, weight)

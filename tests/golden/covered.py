@@ -33,7 +33,7 @@ __all__ = ["UNUSED", "held", "known"]
 
 _ENGINE: Final = (editing, inbox, invoke, opening, run, runlog)
 
-UNUSED: Final = {"header": {"ns"}}
+UNUSED: Final = {"header": {"ns"}, "commit": {"caller", "kept"}}
 """What the format has a place for and no version has written: graphs within graphs."""
 
 

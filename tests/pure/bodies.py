@@ -10,12 +10,16 @@ import orjson
 from hypothesis import strategies as st
 
 from durable_graph.log.records import (
+    Answer,
     Answers,
     Ask,
     Body,
+    Caller,
     Commit,
     DueTask,
     Head,
+    Kept,
+    KeptDue,
     Mark,
     Outcome,
     Record,
@@ -82,6 +86,33 @@ outcomes = st.builds(
 )
 due_tasks = st.builds(DueTask, names, st.none() | encoded, st.none() | counts)
 by_name = st.dictionaries(names, encoded, max_size=3)
+callers = st.none() | st.builds(Caller, names, names, names)
+kept = st.builds(
+    Kept,
+    ns=names,
+    checkpoint=names,
+    parent=st.none() | names,
+    branch=names,
+    step=counts,
+    source=st.sampled_from(["input", "loop", "update", "fork"]),
+    time=st.floats(0, 1e12),
+    meta=st.dictionaries(names, items, max_size=2),
+    run=st.none() | names,
+    graph=st.none() | names,
+    nodes=st.lists(names, max_size=2).map(tuple),
+    values=by_name,
+    joins=st.dictionaries(names, st.lists(names, max_size=3).map(tuple), max_size=2),
+    due=st.lists(
+        st.builds(KeptDue, names, counts, names, st.none() | encoded, st.none() | counts),
+        max_size=2,
+    ),
+    outcomes=st.lists(outcomes, max_size=2),
+    asked=st.dictionaries(counts, asks, max_size=2),
+    answers=st.dictionaries(
+        names, st.builds(Answer, st.none() | encoded, st.none() | names, st.floats(0, 1e12))
+    ),
+    caller=callers,
+)
 commits = st.builds(
     lambda content, **more: Commit(**content, **more),
     st.one_of(
@@ -92,6 +123,8 @@ commits = st.builds(
     joins=st.dictionaries(names, st.lists(names, max_size=3).map(tuple), max_size=2),
     due=st.lists(due_tasks, max_size=3),
     known=st.lists(outcomes, max_size=2),
+    caller=callers,
+    kept=st.lists(kept, max_size=2).map(tuple),
 )
 bodies: st.SearchStrategy[Body] = st.one_of(
     commits,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from durable_graph.errors import IntegrityError
 from durable_graph.log.codec import blob_reference
 from durable_graph.log.delta import Written, diff, flat
-from durable_graph.log.fold import Answer, Scope, task_id
+from durable_graph.log.fold import Scope, task_id
 from durable_graph.log.records import (
+    Answer,
     Answers,
     Ask,
     Commit,

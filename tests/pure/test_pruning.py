@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -108,3 +109,15 @@ def test_pruning_frees_all_it_can_and_nothing_else(
     left = {name for h in headers if h.seq not in gone for name in h.blobs}
     assert set(freed) == {name for h in headers if h.seq in gone for name in h.blobs} - left
     assert unneeded(headers, path, len(headers))[0] == ()
+
+
+def test_checkpoints_of_graphs_within_are_part_of_the_root_graphs() -> None:
+    """They are not counted, and stay with the checkpoint whose task called them."""
+    thread = [
+        header(1, ()),
+        header(2, ()),
+        replace(header(3, ((2, 2),)), ns="sub:id"),
+        replace(header(4, ((2, 3),)), ns="sub:id"),
+        header(5, ()),
+    ]
+    assert numbers(unneeded(thread, ((5, 5),), 2)[0]) == [1]

@@ -1,16 +1,30 @@
-"""For testing graphs and backends: a clock that is turned by hand, a backend that dies, and the
-storage port's contract."""
+"""For testing graphs and backends: a clock that is turned by hand, models that follow a script,
+crashes wherever a process can die, and the storage port's contract.
+
+pytest finds the fixtures of `durable_graph_pytest` by itself.
+"""
 
 from durable_graph.testing.clock import FakeClock
 from durable_graph.testing.contract import CHECKS, Check, Storage, check_backend
 from durable_graph.testing.crash import Crash, CrashingBackend
+from durable_graph.testing.effects import Effect, EffectLog
+from durable_graph.testing.models import ScriptedModel, ScriptExhaustedError
+from durable_graph.testing.sweep import CrashPoint, CrashSweepError, Sweep, crash_sweep
 
 __all__ = [
     "CHECKS",
     "Check",
     "Crash",
+    "CrashPoint",
+    "CrashSweepError",
     "CrashingBackend",
+    "Effect",
+    "EffectLog",
     "FakeClock",
+    "ScriptExhaustedError",
+    "ScriptedModel",
     "Storage",
+    "Sweep",
     "check_backend",
+    "crash_sweep",
 ]

@@ -67,6 +67,7 @@ class CrashingBackend:
 
     Attributes:
         calls: names of the methods called so far, in order; the last one is where it died.
+        batches: what was to be appended, by the number of the call.
         crashed: whether it has died.
     """
 
@@ -83,6 +84,7 @@ class CrashingBackend:
         if when not in ("before", "after"):
             raise ValueError(f"when is 'before' or 'after', not {when!r}.")
         self.calls: Final[list[str]] = []
+        self.batches: Final[dict[int, Sequence[Append]]] = {}
         self.crashed = False
         self._inner = inner
         self._at = at
@@ -100,6 +102,7 @@ class CrashingBackend:
     async def append(
         self, batch: Sequence[Append], beat: Process | None = None
     ) -> Sequence[Outcome]:
+        self.batches[len(self.calls) + 1] = batch
         return await self._call("append", partial(self._inner.append, batch, beat))
 
     async def read(

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from durable_graph.engine import owner
 from durable_graph.ports.backend import Backend
 from durable_graph.ports.memory import InMemoryBackend
-from durable_graph.saver import Lease, Saver
-from durable_graph.testing import FakeClock
+from durable_graph.saver import Saver
 from durable_graph.testing.crash import Crash, CrashingBackend, When
+from durable_graph.testing.lives import StillClock, only_crashes, still, survives
 from durable_graph_sqlite.backend import SqliteBackend
 
 __all__ = ["Storage", "StillClock", "StorageKind", "only_crashes", "still", "survives"]
 
 StorageKind: TypeAlias = Literal["memory", "sqlite"]
-
-_HEARTBEAT = 3.0  # no other wait is as long as this
-
-
-class StillClock(FakeClock):
-    """Waits pass at once; but the heart's never do, so that it makes no calls of its own."""
-
-    def __init__(self) -> None:
-        super().__init__(jump=True)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait, in name only."""
-        if seconds == _HEARTBEAT:
-            await asyncio.get_running_loop().create_future()
-        await super().sleep(seconds)
-
-
-def still(backend: Backend, clock: StillClock) -> Saver:
-    """A saver whose heart does not beat."""
-    return Saver(backend, clock=clock, lease=Lease(interval=_HEARTBEAT))
 
 
 class Storage:
@@ -82,20 +61,3 @@ class Storage:
                 await saver.aclose()
             if self.kind == "sqlite":
                 await handle.aclose()
-
-
-@contextlib.contextmanager
-def survives() -> Iterator[None]:
-    """Whoever makes a process die goes on."""
-    try:
-        yield
-    except BaseException as error:
-        if not only_crashes(error):
-            raise
-
-
-def only_crashes(error: BaseException | None) -> bool:
-    """Whether an error is a crash, or several that have nothing else among them."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(only_crashes, error.exceptions))
-    return isinstance(error, Crash)

@@ -6,12 +6,14 @@ stored before the next begins, and a run that was cut off goes on exactly where 
 
 from durable_graph.engine.context import get_config, get_stream_writer, interrupt
 from durable_graph.engine.runtime import Runtime, get_runtime
+from durable_graph.engine.steps import step
 from durable_graph.graph.state_graph import StateGraph
 from durable_graph.registry import open_saver
 from durable_graph.saver import InMemorySaver, MemorySaver
 from durable_graph.state.messages import MessagesState, add_messages
 from durable_graph.types import (
     END,
+    NOT_DONE,
     START,
     Command,
     Interrupt,
@@ -19,10 +21,12 @@ from durable_graph.types import (
     RetryPolicy,
     Send,
     StateSnapshot,
+    StepClaim,
 )
 
 __all__ = [
     "END",
+    "NOT_DONE",
     "START",
     "Command",
     "InMemorySaver",
@@ -35,10 +39,12 @@ __all__ = [
     "Send",
     "StateGraph",
     "StateSnapshot",
+    "StepClaim",
     "add_messages",
     "get_config",
     "get_runtime",
     "get_stream_writer",
     "interrupt",
     "open_saver",
+    "step",
 ]

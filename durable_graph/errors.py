@@ -18,6 +18,7 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     ├── NodeError                     something a node did
     │   ├── InvalidUpdateError        its update was refused
     │   ├── NodeCancelledError        it raised `asyncio.CancelledError` by itself
+    │   ├── StepConflictError         a step's key stands for something else (also a ValueError)
     │   └── GraphRecursionError       the run took too many supersteps (also a RecursionError)
     ├── FencedError                   another owner has taken the thread over
     ├── ThreadNotFoundError           no such thread (also a LookupError)
@@ -29,6 +30,7 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
         ├── StorageFullError          no space; nothing was written
         ├── StorageClosedError        the saver was closed, or belongs to another process
         └── OutcomeUnknownError       a write may or may not have happened
+            └── StepOutcomeUnknownError   so may the effect of a step (also a RuntimeError)
 
 `interrupt()` stops a node with `GraphInterrupt`, which is a `BaseException` so that a node's
 ``except Exception`` cannot swallow a question by accident.
@@ -63,6 +65,8 @@ __all__ = [
     "OutcomeUnknownError",
     "PendingInterruptsError",
     "RunError",
+    "StepConflictError",
+    "StepOutcomeUnknownError",
     "StorageBusyError",
     "StorageClosedError",
     "StorageError",
@@ -146,6 +150,11 @@ class NodeCancelledError(NodeError):
     """A node raised `asyncio.CancelledError` although nobody cancelled its run."""
 
 
+class StepConflictError(NodeError, ValueError):
+    """A step's key stands for another call: with other arguments when its result was stored, or
+    one of the same execution."""
+
+
 class GraphRecursionError(NodeError, RecursionError):
     """The run took as many supersteps as `recursion_limit` allows; it can be resumed."""
 
@@ -190,6 +199,13 @@ class OutcomeUnknownError(StorageError):
     """A write was sent and it could not be found out whether it took effect.
 
     Calling again on the same thread finds out: the write is either part of the log or it is not.
+    """
+
+
+class StepOutcomeUnknownError(OutcomeUnknownError, RuntimeError):
+    """A step was begun, and nobody knows whether it happened: nothing is run until somebody says.
+
+    Give the step a `reconcile` function that finds out, or declare it idempotent.
     """
 
 

@@ -7,7 +7,7 @@ nothing else.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import (
     Any,
@@ -24,6 +24,7 @@ from typing import (
 
 __all__ = [
     "END",
+    "NOT_DONE",
     "START",
     "UNSET",
     "All",
@@ -31,6 +32,7 @@ __all__ = [
     "Durability",
     "GivenAnswer",
     "Interrupt",
+    "NotDone",
     "OnPending",
     "Overwrite",
     "PregelTask",
@@ -38,6 +40,7 @@ __all__ = [
     "RunnableConfig",
     "Send",
     "StateSnapshot",
+    "StepClaim",
     "StreamMode",
     "StreamPart",
     "StreamWriter",
@@ -238,6 +241,47 @@ class RetryPolicy(NamedTuple):
     retry_on: type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool] = (
         default_retry_on
     )
+
+
+@final
+class NotDone:
+    """The type of `NOT_DONE`."""
+
+    _instance: NotDone | None = None
+
+    def __new__(cls) -> NotDone:
+        if cls._instance is None:
+            cls._instance = super().__new__(cls)
+        return cls._instance
+
+    def __repr__(self) -> str:
+        return "NOT_DONE"
+
+
+NOT_DONE: Final = NotDone()
+"""What a `reconcile` function returns if the step did not happen, so that it is to be run."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepClaim:
+    """A step that was begun and whose outcome nobody knows, as its `reconcile` function gets it.
+
+    Attributes:
+        key: the step's key.
+        idempotency_key: what `get_runtime().idempotency_key` was within the step: the key under
+            which a receiver may know it.
+        args: the step's arguments.
+        kwargs: those given by name.
+        node: the node that makes the step.
+        thread_id: its thread.
+    """
+
+    key: str
+    idempotency_key: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    node: str
+    thread_id: str | None
 
 
 class PregelTask(NamedTuple):

@@ -8,12 +8,12 @@ out and named by their content, so that one value in the state, in a result and 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.errors import InvalidUpdateError
-from durable_graph.log.codec import Codec, UnstorableValueError, blob_reference
+from durable_graph.log.codec import Codec, TypeCodec, UnstorableValueError, blob_reference
 from durable_graph.log.delta import WORTHWHILE, Encoded, Written, diff, flat, growth
 from durable_graph.log.seal import blob_digest
 from durable_graph.state.channel import Channel
@@ -56,6 +56,10 @@ class Freezer:
         self._stored: set[str] = set()
         self._held = 0
         self._limit = _MUCH
+
+    def learn(self, types: Iterable[TypeCodec]) -> None:
+        """See `Codec.learn`."""
+        self._codec.learn(types)
 
     def thaw(self, value: Encoded) -> Any:
         """A fresh value that its taker may change."""

@@ -19,6 +19,7 @@ __all__ = [
     "Join",
     "Node",
     "destinations_of",
+    "hints_of",
     "name_of",
     "policies_of",
 ]
@@ -83,7 +84,7 @@ class Function:
                     f"{what} has a parameter {parameter.name!r} that nothing supplies. A node "
                     f"takes the state and, by name, any of {', '.join(_INJECTED)}."
                 )
-        annotation = _hints(call).get(state.name) if state is not None else None
+        annotation = hints_of(call).get(state.name) if state is not None else None
         return cls(call, _is_async(call), tuple(injected), annotation, state is not None)
 
 
@@ -202,7 +203,7 @@ def _wrong_with(policy: Any) -> str | None:
 def destinations_of(call: Any) -> tuple[Any, ...] | None:
     """What ``-> Literal[...]`` or ``-> Command[Literal[...]]`` says about where it goes."""
     found: list[Any] = []
-    for part in _flatten(_hints(call).get("return")):
+    for part in _flatten(hints_of(call).get("return")):
         if get_origin(part) is Literal:
             found.extend(get_args(part))
         elif get_origin(part) is Command:
@@ -232,7 +233,7 @@ def _is_async(call: Any) -> bool:
     )
 
 
-def _hints(call: Any) -> dict[str, Any]:
+def hints_of(call: Any) -> dict[str, Any]:
     bare = _bare(call)
     if not inspect.isroutine(bare) and not isinstance(bare, type):
         bare = type(bare).__call__

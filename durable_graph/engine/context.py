@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from durable_graph.decisions.answers import interrupt_id
 from durable_graph.errors import GraphInterrupt
 from durable_graph.log.fold import Due
 from durable_graph.log.records import Ask
 from durable_graph.types import UNSET, Interrupt, RunnableConfig, StreamWriter
+
+if TYPE_CHECKING:
+    from durable_graph.engine.steps import Calls
 
 __all__ = [
     "TaskContext",
@@ -47,6 +50,10 @@ class TaskHost(Protocol):
         """The call's config, as nodes get it."""
         ...
 
+    def calls(self, task: TaskContext) -> Calls:
+        """What makes the durable calls of an execution."""
+        ...
+
     def question(self, node: str, value: Any) -> bytes:
         """A question of a node, encoded.
 
@@ -78,41 +85,62 @@ class TaskContext:
         attempt: which attempt, from 1.
         questions: what it asked without getting an answer, by interrupt id.
         spoken: the id under which it has emitted pieces of a message that has no other.
+        index: which of the due tasks; -1 for a router that belongs to none.
+        step: id of the step within the task whose code this is; empty for the node's own.
+        calls: the steps it has called; ``None`` as long as there are none.
+        closed: whether the execution is over.
     """
 
-    __slots__ = ("_closed", "_nth", "attempt", "due", "host", "questions", "spoken")
+    __slots__ = (
+        "_nth",
+        "attempt",
+        "calls",
+        "closed",
+        "due",
+        "host",
+        "index",
+        "questions",
+        "spoken",
+        "step",
+    )
 
-    def __init__(self, host: TaskHost, due: Due, attempt: int) -> None:
+    def __init__(
+        self, host: TaskHost, due: Due, attempt: int, index: int = -1, step: str = ""
+    ) -> None:
         self.host = host
         self.due = due
         self.attempt = attempt
+        self.index = index
+        self.step = step
+        self.calls: Calls | None = None
         self.questions: dict[str, Ask] = {}
         self.spoken: str | None = None
+        self.closed = False
         self._nth: dict[bytes, int] = {}
-        self._closed = False
 
     @property
     def idempotency_key(self) -> str:
         """See `durable_graph.engine.runtime.Runtime.idempotency_key`."""
-        text = "\0".join((self.host.tenant, self.host.thread or "", self.due.id))
+        own = (self.due.id, self.step) if self.step else (self.due.id,)
+        text = "\0".join((self.host.tenant, self.host.thread or "", *own))
         digest = hashlib.blake2b(text.encode(), digest_size=20).digest()
         return base64.b32encode(digest).decode().lower()
 
     def write(self, data: Any) -> None:
         """Emit a custom event."""
-        if not self._closed:
+        if not self.closed:
             self.host.emit(data)
 
     def emit_message(self, chunk: Any, id: str | None) -> None:
         """Emit a piece of a message."""
-        if not self._closed:
+        if not self.closed:
             if id is None and getattr(chunk, "id", None) is None:
-                id = self.spoken = self.due.id
+                id = self.spoken = self.step or self.due.id
             self.host.emit_message(self.due, chunk, id)
 
     def close(self) -> None:
         """The execution is over: what an abandoned thread of it still emits is dropped."""
-        self._closed = True
+        self.closed = True
 
     def ask(self, value: Any) -> Any:
         """The answer to a question, if there is one.
@@ -124,7 +152,7 @@ class TaskContext:
         question = self.host.question(self.due.node, value)
         nth = self._nth.get(question, 0)
         self._nth[question] = nth + 1
-        name = interrupt_id(self.due.id, question, nth)
+        name = interrupt_id(self.due.id + self.step, question, nth)
         answer = self.host.answer(name)
         if answer is UNSET:
             self.questions[name] = Ask(name, question)

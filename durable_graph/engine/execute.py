@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from durable_graph.engine.live import LiveThread
     from durable_graph.engine.run import Run
 
-__all__ = ["Failure", "choose_route", "describe", "execute", "new_context", "node_input"]
+__all__ = [
+    "Failure",
+    "choose_route",
+    "describe",
+    "execute",
+    "in_context",
+    "new_context",
+    "node_input",
+    "retry_in",
+]
 
 
 @dataclass(slots=True)
@@ -56,11 +65,16 @@ async def execute(run: Run, index: int, attempt: int, value: Any) -> Outcome | F
     live = run.live
     due = live.scope.due[index]
     node = live.definition.nodes[due.node]
-    task = TaskContext(run, due, attempt)
+    task = TaskContext(run, due, attempt, index)
     context = new_context(task)
     sizes = _list_sizes(value) if node.branches else {}
     try:
-        returned = await _call(run.stream, node.function, context, value)
+        try:
+            returned = await _call(run.stream, node.function, context, value)
+        except (GraphInterrupt, BaseExceptionGroup) as stop:
+            if task.calls is not None:
+                await task.calls.settle(stop)
+            raise
         result = read_result(live.definition, node.name, returned)
         outcome = live.outcome_of(node.name, result, index, task.spoken)
         outcome.attempts = attempt - 1
@@ -71,6 +85,8 @@ async def execute(run: Run, index: int, attempt: int, value: Any) -> Outcome | F
                 goto, sends = live.targets(node.name, chosen)
                 outcome.goto = tuple(dict.fromkeys((*outcome.goto, *goto)))
                 outcome.sends = (*outcome.sends, *sends)
+        if task.calls is not None:
+            await task.calls.settle()
         return outcome
     except GraphInterrupt as question:
         return _asked(task, index, question) or _failed(
@@ -146,10 +162,10 @@ async def _call(
     if function.injected or not function.takes_state:
         call = _prepared(function, context[current_task])
     if function.is_async:
-        return await _in_context(context, call(state), stream)
+        return await in_context(context, call(state), stream)
     result = await workers.run(lambda: call(state), context)
     if inspect.isawaitable(result):  # a plain function that returned a coroutine
-        return await _in_context(context, _awaiting(result), stream)
+        return await in_context(context, _awaiting(result), stream)
     return result
 
 
@@ -173,7 +189,7 @@ async def _awaiting(awaitable: Awaitable[Any]) -> Any:
 
 
 @types.coroutine
-def _in_context(
+def in_context(
     context: contextvars.Context, coroutine: Coroutine[Any, Any, Any], stream: Stream
 ) -> Generator[Any, Any, Any]:
     """Await a coroutine in a context of its own, without a task of its own.
@@ -274,14 +290,14 @@ def _failed(
     wait = None
     if isinstance(error, Exception):
         error.add_note(f"While running node {node.name!r}, task {due.id}, attempt {attempt}.")
-        wait = _retry_in(node.retry, error, attempt, run.live.chance.uniform)
+        wait = retry_in(node.retry, error, attempt, run.live.chance.uniform)
     outcome = Outcome(index, error=describe(error), attempts=attempt)
     if wait is not None:
         outcome.retry_in, outcome.retry_at = wait, run.live.clock.time() + wait
     return Failure(outcome, error, wait)
 
 
-def _retry_in(
+def retry_in(
     policies: Sequence[RetryPolicy],
     error: Exception,
     attempt: int,

@@ -28,6 +28,7 @@ from durable_graph.engine.execute import (
 from durable_graph.engine.inbox import take_answers
 from durable_graph.engine.live import LiveThread, Onto
 from durable_graph.engine.runlog import Receipt, RunLog
+from durable_graph.engine.steps import Calls, Running, end_all
 from durable_graph.engine.stream import Stream
 from durable_graph.engine.teller import Teller
 from durable_graph.errors import (
@@ -44,6 +45,7 @@ from durable_graph.log.records import (
     Mark,
     Outcome,
     Status,
+    Steps,
     TaskResults,
 )
 from durable_graph.log.seal import CommitInfo
@@ -87,6 +89,7 @@ class Run:
         self._stop: _Stop | None = None
         self._steps = 0
         self._unwritten: list[Outcome] = []
+        self._calling: dict[int, dict[str, Running]] = {}
         self._pause_at = live.clock.monotonic() + _SLICE
         exit_only = live.log is not None and live.log.durability == "exit"
         self._before = dict(live.scope.values) if exit_only else {}
@@ -187,13 +190,17 @@ class Run:
     async def _superstep(self) -> None:
         """Run all due tasks at once; their results are in the scope afterwards."""
         todo = self.live.scope.runnable()
-        if len(todo) == 1:
-            # A lone task runs in the run's own: a task and a group for it would cost more than
-            # all the rest of the superstep.
-            self.teller.started(todo[0])
-            failure = await self._attempts(todo[0], last=lambda: True)
-        else:
-            failure = await self._all(todo)
+        try:
+            if len(todo) == 1:
+                # A lone task runs in the run's own: a task and a group for it would cost more than
+                # all the rest of the superstep.
+                self.teller.started(todo[0])
+                failure = await self._attempts(todo[0], last=lambda: True)
+            else:
+                failure = await self._all(todo)
+        finally:
+            if self._calling:
+                await self._end_calls()
         if failure is not None:
             place = self._unwritten.index(failure.outcome)
             receipt = await self.stop(failure.error)
@@ -241,6 +248,11 @@ class Run:
         if broken:
             raise broken[0]
         return failures[0] if failures else None
+
+    async def _end_calls(self) -> None:
+        """No step outlives its superstep: those of a node that failed end here."""
+        calling, self._calling = self._calling, {}
+        await end_all(calling)
 
     async def _attempts(self, index: int, last: Callable[[], bool]) -> Failure | None:
         """Execute a task, again after failures that are worth it, and write down how it ended.
@@ -408,6 +420,9 @@ class Run:
             )
         for answers, who, given in all_answers(scope.answers):
             log.add(answers, given, by=who, last=True)
+        if scope.steps:
+            steps = [step for calls in scope.steps.values() for step in calls.values()]
+            log.add(Steps(steps), last=True)
         log.keep_only({*scope.blobs(), self.live.definition.fingerprint})
 
     def _last_commit(self, results: Sequence[Outcome]) -> Commit:
@@ -465,6 +480,20 @@ class Run:
             "run_id": call.run,
             "configurable": dict(call.config.get("configurable", {})),
         }
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that runs it."""
+        return self.teller.loop
+
+    @property
+    def loop_thread(self) -> int:
+        """The thread of that loop."""
+        return self.teller.thread
+
+    def calls(self, task: TaskContext) -> Calls:
+        """What makes the durable calls of an execution."""
+        return Calls(self, task, self._calling.setdefault(task.index, {}))
 
     def question(self, node: str, value: Any) -> bytes:
         """A question of a node, encoded.

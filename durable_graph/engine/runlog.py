@@ -12,7 +12,16 @@ import anyio
 
 from durable_graph.engine.writer import Writer
 from durable_graph.errors import FencedError
-from durable_graph.log.records import Body, Head, Mark, Ranges, Status, TaskResults, ThreadKey
+from durable_graph.log.records import (
+    Body,
+    Head,
+    Mark,
+    Ranges,
+    Status,
+    Steps,
+    TaskResults,
+    ThreadKey,
+)
 from durable_graph.log.seal import CommitInfo, Draft, seal, snapshot_due
 from durable_graph.ports.backend import Append, Backend, Outcome, Position
 from durable_graph.ports.clock import Clock
@@ -311,17 +320,21 @@ class RunLog:
 
 
 def _coalesce(pending: list[tuple[Draft, Receipt]], seq: int) -> list[Draft]:
-    """Task results that wait one behind the other become one record."""
+    """Task results that wait one behind the other become one record; steps likewise."""
     if len(pending) == 1:
         draft, receipt = pending[0]
         receipt.seq = seq + 1
         return [draft]
     drafts: list[Draft] = []
     for draft, receipt in pending:
-        last: Any = drafts[-1].body if drafts else None
+        last: Any = drafts[-1].body if drafts and drafts[-1].ns == draft.ns else None
         if isinstance(draft.body, TaskResults) and isinstance(last, TaskResults):
             receipt.seq, receipt.item = seq, len(last.outcomes)
             last.outcomes = [*last.outcomes, *draft.body.outcomes]
+            continue
+        if isinstance(draft.body, Steps) and isinstance(last, Steps):
+            receipt.seq, receipt.item = seq, len(last.steps)
+            last.steps.extend(draft.body.steps)
             continue
         seq += 1
         receipt.seq = seq

@@ -13,12 +13,15 @@ from typing import Any
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.log.delta import Encoded, apply_op
-from durable_graph.log.fold import Due, Scope
+from durable_graph.log.fold import Due, Scope, task_id
 from durable_graph.log.records import Answer, Ask, Outcome
 from durable_graph.state.channel import ROOT
 from durable_graph.types import START, UNSET, GivenAnswer, Interrupt, RunnableConfig
 
 __all__ = [
+    "call_id",
+    "call_payload",
+    "call_result_payload",
     "checkpoint_config",
     "checkpoint_payload",
     "debug_payload",
@@ -167,6 +170,22 @@ def task_result_payload(
         "result": result,
         "interrupts": [_plain(interrupt) for interrupt in interrupts],
     }
+
+
+def call_id(due: Due, step: str) -> str:
+    """The id of a call within a task, in the form of a task's."""
+    return task_id(due.branch, due.ns, due.step, due.id + step, None)
+
+
+def call_payload(id: str, name: str, given: Any) -> dict[str, Any]:
+    """``tasks``: a function of the functional API begins."""
+    return {"id": id, "name": name, "input": given, "triggers": ("__pregel_push",)}
+
+
+def call_result_payload(id: str, name: str, value: Any) -> dict[str, Any]:
+    """``tasks``: a function of the functional API has ended."""
+    shown = {"__return__": value}
+    return {"id": id, "name": name, "error": None, "result": shown, "interrupts": []}
 
 
 def checkpoint_payload(

@@ -12,6 +12,7 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from durable_graph.engine import shapes
@@ -51,8 +52,8 @@ class Teller:
         self._modes = stream.modes
         self._messages_told: set[str] = set()
         self._held: list[tuple[Receipt, int, StreamMode, Any]] = []
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
 
     # -- from nodes ----------------------------------------------------------------------------
 
@@ -88,6 +89,26 @@ class Teller:
             return shapes.task_payload(live.definition, due, node_input(live, index), metadata)
 
         self._task("task", live.scope.step + 1, payload, None)
+
+    def call_started(self, due: Due, step: str, name: str, given: Any) -> None:
+        """A function of the functional API is about to run, with these arguments."""
+        if not self._modes.isdisjoint(("tasks", "debug")):
+            id = shapes.call_id(due, step)
+            payload = partial(shapes.call_payload, id, name, copy.copy(given))
+            self._task("task", self._live.scope.step + 1, payload, None)
+
+    def call_result(self, due: Due, step: str, name: str, value: bytes, receipt: Receipt) -> None:
+        """A function of the functional API has ended, and its result has been written down."""
+        if not self._modes:
+            return
+        thaw, seq, place = self._live.freezer.thaw, receipt.seq, _PLACES * receipt.item
+        if "updates" in self._modes:
+            self._emit("updates", {name: thaw(value)}, _cursor(seq, place + 1))
+
+        def payload() -> Any:
+            return shapes.call_result_payload(shapes.call_id(due, step), name, thaw(value))
+
+        self._task("task_result", self._live.scope.step + 1, payload, _cursor(seq, place + 2))
 
     def keep(self, outcomes: Sequence[Outcome]) -> list[Told]:
         """What telling these results takes, before the commit that moves the thread on."""
@@ -195,10 +216,10 @@ class Teller:
         self._stream.emit(Event(mode, data, cursor))
 
     def _from_anywhere(self, event: Event) -> None:
-        if threading.get_ident() == self._thread:
+        if threading.get_ident() == self.thread:
             self._stream.emit(event)
         else:
-            self._stream.post(event, self._loop)
+            self._stream.post(event, self.loop)
 
     def _values(self) -> Any:
         return self._live.shown(self._live.scope.values)

@@ -83,17 +83,30 @@ class Codec:
         self._by_class: dict[type[Any], TypeCodec] = {}
         self._by_tag: dict[str, TypeCodec] = {}
         for entry in types:
-            other = self._by_tag.setdefault(entry.tag, entry)
-            if other.cls is not entry.cls:
-                raise ValueError(
-                    f"Two types want the stored name {entry.tag!r}: {other.cls!r} and "
-                    f"{entry.cls!r}. Give one of them another name."
-                )
-            self._by_class[entry.cls] = entry
+            self._add(entry)
+
+    def _add(self, entry: TypeCodec) -> None:
+        other = self._by_tag.setdefault(entry.tag, entry)
+        if other.cls is not entry.cls:
+            raise ValueError(
+                f"Two types want the stored name {entry.tag!r}: {other.cls!r} and "
+                f"{entry.cls!r}. Give one of them another name."
+            )
+        self._by_class[entry.cls] = entry
 
     def holding(self) -> Codec:
         """A codec for a run that is not stored: what has no stored form is kept as it is."""
         return _HoldingCodec(self._by_class.values())
+
+    def learn(self, types: Iterable[TypeCodec]) -> None:
+        """Take on types that came to be known later; what one knows already stays as it is.
+
+        Raises:
+            ValueError: two types want the same name.
+        """
+        for entry in types:
+            if entry.cls not in self._by_class:
+                self._add(entry)
 
     def encode(self, value: Any) -> bytes:
         """The stored form of a value.

@@ -31,6 +31,8 @@ from durable_graph.log.records import (
     Outcome,
     Ranges,
     Source,
+    Step,
+    Steps,
     TaskResults,
 )
 from durable_graph.log.seal import CommitInfo, Header, extend
@@ -99,6 +101,7 @@ class Scope:
         outcomes: what is known of them, by index.
         asked: every question they asked, by index, in order.
         answers: the answers given in the thread, by interrupt id; the root graph has them.
+        steps: the steps within the tasks, by index and then by the steps' ids.
         nodes: nodes whose results the last commit took in.
         path: what to fold to get here.
         weight: bytes of that.
@@ -127,6 +130,7 @@ class Scope:
     path: Ranges = ()
     weight: int = 0
     caller: Caller | None = None
+    steps: dict[int, dict[str, Step]] = field(default_factory=dict)
     nested: dict[str, Scope] = field(default_factory=dict)
     root: Scope | None = field(default=None, repr=False, compare=False)
 
@@ -165,6 +169,7 @@ class Scope:
             self.path,
             self.weight,
             self.caller,
+            {index: dict(steps) for index, steps in self.steps.items()},
         )
 
     def within(self, ns: str) -> Scope:
@@ -185,8 +190,10 @@ class Scope:
         return sorted(found, key=lambda scope: (len(scope.ns), scope.ns))
 
     def size(self) -> int:
-        """Bytes of all values, those of the graphs within included."""
+        """Bytes of all values and results of steps, those of the graphs within included."""
         own = sum(map(size, self.values.values()))
+        for steps in self.steps.values():
+            own += sum(len(step.value) for step in steps.values() if step.value is not None)
         return own + sum(scope.size() for scope in self.nested.values()) if self.nested else own
 
     def open_asks(self, index: int) -> list[Ask]:
@@ -242,6 +249,9 @@ class Scope:
             case TaskResults(outcomes):
                 scope.record(outcomes)
                 self.path = extend(self.path, header.seq)
+            case Steps(steps):
+                scope.take_steps(steps)
+                self.path = extend(self.path, header.seq)
             case Answers():
                 self.answer(body, header.by, header.time)
                 self.path = extend(self.path, header.seq)
@@ -255,6 +265,11 @@ class Scope:
             if outcome.asks:
                 known = self.asked.setdefault(outcome.index, [])
                 known.extend(ask for ask in outcome.asks if ask not in known)
+
+    def take_steps(self, steps: Iterable[Step]) -> None:
+        """Take note of how steps within tasks stand."""
+        for step in steps:
+            self.steps.setdefault(step.index, {})[step.id] = step
 
     def answer(self, body: Answers, by: str | None, time: float) -> None:
         """Take note of answers."""
@@ -365,6 +380,8 @@ class Scope:
             asked={index: tuple(asks) for index, asks in self.asked.items()},
             answers=dict(self.answers),
             caller=caller,
+            # On another branch the tasks are others, and have done nothing yet.
+            steps=() if ids else tuple(s for steps in self.steps.values() for s in steps.values()),
         )
 
     def complete(self, snapshot: Commit) -> None:
@@ -396,6 +413,8 @@ class Scope:
         scope.outcomes = {outcome.index: outcome for outcome in kept.outcomes}
         scope.asked = {index: list(asks) for index, asks in kept.asked.items()}
         scope.answers = dict(kept.answers)
+        scope.steps = {}
+        scope.take_steps(kept.steps)
 
     def _settle_carried(self, due: Sequence[DueTask]) -> None:
         """Results that wait on are changes of the values before this commit: make them values."""
@@ -430,6 +449,9 @@ class Scope:
     def _make_due(self, entries: Sequence[DueTask]) -> None:
         before, outcomes, asked, answers = self.due, self.outcomes, self.asked, self.answers
         self.due, self.outcomes, self.asked, self.answers = [], {}, {}, {}
+        steps = self.steps
+        if steps:
+            self.steps = {}
         push = 0
         for index, entry in enumerate(entries):
             number = None
@@ -447,6 +469,10 @@ class Scope:
                 ) from error
             if entry.carried in outcomes:
                 self.outcomes[index] = replace(outcomes[entry.carried], index=index)
+            if entry.carried in steps:
+                self.steps[index] = {
+                    name: replace(step, index=index) for name, step in steps[entry.carried].items()
+                }
             for ask in asked.get(entry.carried, ()):
                 self.asked.setdefault(index, []).append(ask)
                 if self.root is None and ask.id in answers:
@@ -464,6 +490,8 @@ class Scope:
             for ask in asks:
                 yield from ask.parts
         yield from (a.value for a in self.answers.values() if a.value is not None)
+        for steps in self.steps.values():
+            yield from (step.value for step in steps.values() if step.value is not None)
         for scope in self.nested.values():
             yield from scope._parts()
 

@@ -10,6 +10,7 @@ Kinds of records:
 ========  =====================================================================================
 commit    a checkpoint: what changed, the results that changed it, and what is due next
 tasks     results of tasks whose siblings had not finished: done, asked, failed or to be retried
+steps     what tasks that have not finished have done so far: steps claimed, done or given up
 answers   answers to questions that tasks asked
 mark      a turn in the thread's life that changes no state: resumed, taken over, stopped, ...
 ========  =====================================================================================
@@ -50,6 +51,8 @@ __all__ = [
     "Record",
     "Source",
     "Status",
+    "Step",
+    "Steps",
     "TaskResults",
     "ThreadKey",
     "decode_body",
@@ -58,7 +61,7 @@ __all__ = [
 
 FORMAT: Final = 2
 
-Kind: TypeAlias = Literal["commit", "tasks", "answers", "mark"]
+Kind: TypeAlias = Literal["commit", "tasks", "steps", "answers", "mark"]
 Source: TypeAlias = Literal["input", "loop", "update", "fork"]
 Status: TypeAlias = Literal["running", "finished", "failed", "asking", "stopped"]
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
@@ -311,6 +314,7 @@ class Kept:
     asked: Mapping[int, Sequence[Ask]]
     answers: Mapping[str, Answer]
     caller: Caller | None
+    steps: Sequence[Step] = ()
 
 
 @dataclass(slots=True)
@@ -350,6 +354,38 @@ class TaskResults:
 
 
 @dataclass(slots=True)
+class Step:
+    """Where one step within a task stands.
+
+    Attributes:
+        index: which of the commit's due tasks.
+        id: the step, unique within its task; the same in every execution.
+        name: its key, or the name of its function: for people.
+        kind: "step", "task" (a function of the functional API) or "transaction".
+        digest: of its arguments.
+        state: "claimed": it may have happened. "done": it has. "failed": it has not.
+        value: its result, encoded, once it is done.
+        error: what it failed with, as text.
+    """
+
+    index: int
+    id: str
+    name: str
+    kind: str
+    digest: str
+    state: str
+    value: bytes | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Steps:
+    """Steps of tasks that have not finished; of one step, the last entry counts."""
+
+    steps: list[Step]
+
+
+@dataclass(slots=True)
 class Answers:
     """Answers, all from one hand: the record's header says whose, and when they were given.
 
@@ -370,11 +406,12 @@ class Mark:
     detail: str | None = None
 
 
-Body: TypeAlias = Commit | TaskResults | Answers | Mark
+Body: TypeAlias = Commit | TaskResults | Steps | Answers | Mark
 
 KIND_OF: Final[Mapping[type[Any], Kind]] = {
     Commit: "commit",
     TaskResults: "tasks",
+    Steps: "steps",
     Answers: "answers",
     Mark: "mark",
 }
@@ -388,6 +425,8 @@ def encode_body(body: Body) -> bytes:
             structure = _commit(body, lines)
         case TaskResults(outcomes):
             structure = {"outcomes": [_outcome(outcome, lines) for outcome in outcomes]}
+        case Steps(steps):
+            structure = {"steps": [_step(step, lines) for step in steps]}
         case Answers(answers, expired):
             structure = {"answers": {name: lines.add(value) for name, value in answers.items()}}
             if expired:
@@ -411,6 +450,8 @@ def decode_body(kind: Kind, data: bytes) -> Body:
                 return _read_commit(structure, values)
             case "tasks":
                 return TaskResults(_read_outcomes(structure["outcomes"], values))
+            case "steps":
+                return Steps([_read_step(entry, values) for entry in structure["steps"]])
             case "answers":
                 answers = {k: values[line] for k, line in structure["answers"].items()}
                 return Answers(answers, tuple(structure.get("expired", ())))
@@ -532,6 +573,34 @@ def _read_outcomes(plain: Iterable[dict[str, Any]], values: list[bytes]) -> list
     ]
 
 
+def _step(step: Step, lines: _Lines) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "index": step.index,
+        "id": step.id,
+        "name": _text(step.name),
+        "kind": step.kind,
+        "digest": step.digest,
+        "state": step.state,
+    }
+    if step.value is not None:
+        plain["value"] = lines.add(step.value)
+    if step.error is not None:
+        plain["error"] = _text(step.error)
+    return plain
+
+
+def _read_step(plain: dict[str, Any], values: list[bytes]) -> Step:
+    line = plain.get("value")
+    texts = [plain[name] for name in ("id", "name", "kind", "digest", "state")]
+    if type(plain["index"]) is not int or not all(type(text) is str for text in texts):
+        raise TypeError(plain)
+    id, name, kind, digest, state = texts
+    if state not in ("claimed", "done", "failed") or (state == "done") != (line is not None):
+        raise ValueError(plain)
+    value = None if line is None else values[line]
+    return Step(plain["index"], id, name, kind, digest, state, value, plain.get("error"))
+
+
 def _commit(commit: Commit, lines: _Lines) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     if commit.outcomes:
@@ -558,7 +627,7 @@ def _caller(caller: Caller) -> list[str]:
 
 
 def _kept(kept: Kept, lines: _Lines) -> dict[str, Any]:
-    return {
+    plain: dict[str, Any] = {
         "ns": kept.ns,
         "id": kept.checkpoint,
         "parent": kept.parent,
@@ -584,6 +653,9 @@ def _kept(kept: Kept, lines: _Lines) -> dict[str, Any]:
         },
         "caller": None if kept.caller is None else _caller(kept.caller),
     }
+    if kept.steps:
+        plain["steps"] = [_step(step, lines) for step in kept.steps]
+    return plain
 
 
 def _read_kept(plain: dict[str, Any], values: list[bytes]) -> Kept:
@@ -612,6 +684,7 @@ def _read_kept(plain: dict[str, Any], values: list[bytes]) -> Kept:
             for name, (line, by, time) in plain["answers"].items()
         },
         caller=None if plain["caller"] is None else Caller(*plain["caller"]),
+        steps=tuple(_read_step(step, values) for step in plain.get("steps", ())),
     )
 
 

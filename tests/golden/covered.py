@@ -23,6 +23,8 @@ from durable_graph.log.records import (
     Outcome,
     Source,
     Status,
+    Step,
+    Steps,
     TaskResults,
     decode_body,
 )
@@ -50,6 +52,8 @@ def known() -> dict[str, set[str]]:
         "commit": _names(Commit),
         "outcome": _names(Outcome),
         "due task": _names(DueTask),
+        "step": _names(Step),
+        "state of a step": {"claimed", "done", "failed"},
         "header": _names(Header) | _names(CommitInfo),
         "mark": _marks(),
         "reason": _reasons(),
@@ -97,6 +101,10 @@ def _note(found: dict[str, set[str]], body: Body) -> None:
             _note_outcomes(found, [*outcomes, *ready])
         case TaskResults(outcomes):
             _note_outcomes(found, outcomes)
+        case Steps(steps):
+            for step in steps:
+                _fill(found["step"], step)
+                found["state of a step"].add(step.state)
         case Mark(event):
             found["mark"].add(event)
         case Answers():

@@ -8,6 +8,7 @@ from tests.golden import (
     stories_of_keeping,
     stories_of_people,
     stories_of_runs,
+    stories_of_steps,
     stories_of_trouble,
     stories_of_values,
 )
@@ -21,6 +22,7 @@ STORIES: Final[tuple[Story, ...]] = (
     *stories_of_people.STORIES,
     *stories_of_trouble.STORIES,
     *stories_of_keeping.STORIES,
+    *stories_of_steps.STORIES,
 )
 
 

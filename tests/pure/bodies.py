@@ -23,6 +23,8 @@ from durable_graph.log.records import (
     Mark,
     Outcome,
     Record,
+    Step,
+    Steps,
     TaskResults,
     ThreadKey,
 )
@@ -87,6 +89,19 @@ outcomes = st.builds(
 due_tasks = st.builds(DueTask, names, st.none() | encoded, st.none() | counts)
 by_name = st.dictionaries(names, encoded, max_size=3)
 callers = st.none() | st.builds(Caller, names, names, names)
+steps = st.builds(
+    lambda stands, **more: Step(**more, **stands),
+    st.one_of(
+        st.fixed_dictionaries({"state": st.just("done"), "value": encoded}),
+        st.fixed_dictionaries({"state": st.just("claimed")}),
+        st.fixed_dictionaries({"state": st.just("failed"), "error": st.text(max_size=20)}),
+    ),
+    index=counts,
+    id=names,
+    name=st.text(max_size=8),
+    kind=st.sampled_from(["step", "task", "transaction"]),
+    digest=names,
+)
 kept = st.builds(
     Kept,
     ns=names,
@@ -112,6 +127,7 @@ kept = st.builds(
         names, st.builds(Answer, st.none() | encoded, st.none() | names, st.floats(0, 1e12))
     ),
     caller=callers,
+    steps=st.lists(steps, max_size=2).map(tuple),
 )
 commits = st.builds(
     lambda content, **more: Commit(**content, **more),
@@ -128,6 +144,7 @@ commits = st.builds(
 )
 bodies: st.SearchStrategy[Body] = st.one_of(
     commits,
+    st.builds(Steps, st.lists(steps, max_size=3)),
     st.builds(TaskResults, st.lists(outcomes, max_size=3)),
     st.builds(Answers, by_name, st.lists(names, max_size=2).map(tuple)),
     st.builds(Mark, st.text(max_size=9), st.none() | st.text(max_size=9)),

@@ -79,7 +79,7 @@ def test_a_value_is_taken_over_unparsed() -> None:
     assert decode_body("answers", encode_body(body)) == body
 
 
-_kinds: list[Kind] = ["commit", "tasks", "answers", "mark"]
+_kinds: list[Kind] = ["commit", "tasks", "steps", "answers", "mark"]
 
 
 @given(st.sampled_from(_kinds), st.binary(max_size=40) | json_values.map(orjson.dumps))
@@ -95,6 +95,9 @@ _kinds: list[Kind] = ["commit", "tasks", "answers", "mark"]
 @example("tasks", b"null")
 @example("tasks", b'{"outcomes":[{"index":0,"writes":[{"k":3}]}]}\n1')
 @example("tasks", b'{"outcomes":[{"index":0,"asks":[["q"]]}]}')
+@example("steps", b'{"steps":[{"index":0}]}')
+@example("steps", b'{"steps":[{"index":0,"id":"","name":"","kind":"","digest":"","state":"done"}]}')
+@example("steps", b'{"steps":[{"index":0,"id":"","name":"","kind":"","digest":1,"state":""}]}')
 @example("answers", b'{"answers":{"q":7}}\n1')
 @example("mark", b"{}")
 def test_a_body_that_nobody_encoded_is_damaged(kind: Kind, data: bytes) -> None:
@@ -106,7 +109,7 @@ def test_a_body_that_nobody_encoded_is_damaged(kind: Kind, data: bytes) -> None:
 
 
 def test_an_unknown_kind_is_damage() -> None:
-    """There are four kinds of records; another one is not guessed at."""
+    """There are five kinds of records; another one is not guessed at."""
     with pytest.raises(IntegrityError, match="no kind of record called 'note'"):
         decode_body("note", b"{}")  # type: ignore[arg-type]
 

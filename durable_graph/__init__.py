@@ -4,13 +4,15 @@ Build a `StateGraph`, compile it with a saver, call it with a `thread_id`. Every
 stored before the next begins, and a run that was cut off goes on exactly where it was.
 """
 
-from durable_graph.engine.context import get_config, get_stream_writer, interrupt
+from durable_graph.engine.context import get_config, get_store, get_stream_writer, interrupt
+from durable_graph.engine.control import RunControl
 from durable_graph.engine.runtime import Runtime, get_runtime
 from durable_graph.engine.steps import step
 from durable_graph.graph.state_graph import StateGraph
 from durable_graph.registry import open_saver
 from durable_graph.saver import InMemorySaver, MemorySaver
 from durable_graph.state.messages import MessagesState, add_messages
+from durable_graph.store import InMemoryStore
 from durable_graph.types import (
     END,
     NOT_DONE,
@@ -30,11 +32,13 @@ __all__ = [
     "START",
     "Command",
     "InMemorySaver",
+    "InMemoryStore",
     "Interrupt",
     "MemorySaver",
     "MessagesState",
     "Overwrite",
     "RetryPolicy",
+    "RunControl",
     "Runtime",
     "Send",
     "StateGraph",
@@ -43,6 +47,7 @@ __all__ = [
     "add_messages",
     "get_config",
     "get_runtime",
+    "get_store",
     "get_stream_writer",
     "interrupt",
     "open_saver",

@@ -14,17 +14,21 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     │   ├── AlreadyAnsweredError      an answer to a question that has one
     │   ├── PendingInterruptsError    a new input, but questions are open
     │   ├── ThreadBusyError           another run owns the thread
-    │   └── MissingCheckpointerError  a feature that needs a saver, on a graph without one
+    │   ├── MissingCheckpointerError  a feature that needs a saver, on a graph without one
+    │   └── MissingStoreError         a node that needs a store, in a graph without one
     ├── NodeError                     something a node did
     │   ├── InvalidUpdateError        its update was refused
     │   ├── NodeCancelledError        it raised `asyncio.CancelledError` by itself
     │   ├── StepConflictError         a step's key stands for something else (also a ValueError)
     │   └── GraphRecursionError       the run took too many supersteps (also a RecursionError)
+    ├── GraphDrained                  the run was asked to stop, and has; it can be resumed
     ├── FencedError                   another owner has taken the thread over
     ├── ThreadNotFoundError           no such thread (also a LookupError)
     ├── CheckpointNotFoundError       no such checkpoint in this thread (also a LookupError)
     ├── IntegrityError                a stored record is damaged
     │   └── UnknownTypeError          a stored value names a type that is not registered
+    ├── StoreError                    what a store was asked makes no sense (also a ValueError)
+    │   └── InvalidNamespaceError     a namespace that is none
     └── StorageError                  the storage system failed
         ├── StorageBusyError          it stayed locked; nothing was written (also a TimeoutError)
         ├── StorageFullError          no space; nothing was written
@@ -53,12 +57,15 @@ __all__ = [
     "EmptyInputError",
     "FencedError",
     "GraphDefinitionError",
+    "GraphDrained",
     "GraphInterrupt",
     "GraphRecursionError",
     "IncompatibleGraphError",
     "IntegrityError",
+    "InvalidNamespaceError",
     "InvalidUpdateError",
     "MissingCheckpointerError",
+    "MissingStoreError",
     "NodeCancelledError",
     "NodeError",
     "NothingToResumeError",
@@ -71,6 +78,7 @@ __all__ = [
     "StorageClosedError",
     "StorageError",
     "StorageFullError",
+    "StoreError",
     "ThreadBusyError",
     "ThreadNotFoundError",
     "UnknownInterruptError",
@@ -130,6 +138,10 @@ class MissingCheckpointerError(RunError):
     """The call needs stored state, but the graph was compiled without a checkpointer."""
 
 
+class MissingStoreError(RunError):
+    """A node needs a store, but the graph was compiled without one."""
+
+
 class NodeError(DurableGraphError):
     """Something a node did ended the run."""
 
@@ -159,6 +171,23 @@ class GraphRecursionError(NodeError, RecursionError):
     """The run took as many supersteps as `recursion_limit` allows; it can be resumed."""
 
 
+class GraphDrained(DurableGraphError):  # noqa: N818 - LangGraph's name
+    """The run stopped between two supersteps because its `RunControl` asked it to.
+
+    All it did is stored; called with ``None``, the thread goes on from there.
+
+    Attributes:
+        reason: what `request_drain` was given.
+    """
+
+    def __init__(self, reason: str = "shutdown") -> None:
+        super().__init__(
+            f"The run was asked to stop ({reason}), and has after the superstep it was in. Call "
+            f"with None to go on from there."
+        )
+        self.reason = reason
+
+
 class FencedError(DurableGraphError):
     """Another owner took the thread over; nothing of this write was stored."""
 
@@ -177,6 +206,14 @@ class IntegrityError(DurableGraphError):
 
 class UnknownTypeError(IntegrityError):
     """A stored value names a type, or a record names a format, that this program does not know."""
+
+
+class StoreError(DurableGraphError, ValueError):
+    """A store was asked for something that makes no sense, or was given what it cannot keep."""
+
+
+class InvalidNamespaceError(StoreError):
+    """A namespace of a store is not a tuple of words."""
 
 
 class StorageError(DurableGraphError):

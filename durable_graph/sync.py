@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from durable_graph.engine.stream import MessageEvent
     from durable_graph.types import RunnableConfig, StateSnapshot, StreamMode, StreamPart
 
-__all__ = ["SyncGraph", "SyncSaver", "call", "iterate"]
+__all__ = ["SyncGraph", "SyncSaver", "SyncStore", "call", "iterate"]
 
 T = TypeVar("T")
 
@@ -188,6 +188,40 @@ class SyncSaver:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class SyncStore:
+    """The synchronous methods of a store; each does what its async namesake does."""
+
+    def _wait(self, function: Callable[[], Awaitable[T]]) -> T:
+        return call(function)
+
+    def batch(self: Any, ops: Any) -> list[Any]:
+        """See `abatch`."""
+        done: list[Any] = self._wait(partial(self.abatch, ops))
+        return done
+
+    def get(self: Any, namespace: Any, key: str) -> Any:
+        """See `aget`."""
+        return self._wait(partial(self.aget, namespace, key))
+
+    def put(self: Any, namespace: Any, key: str, value: Any) -> None:
+        """See `aput`."""
+        self._wait(partial(self.aput, namespace, key, value))
+
+    def delete(self: Any, namespace: Any, key: str) -> None:
+        """See `adelete`."""
+        self._wait(partial(self.adelete, namespace, key))
+
+    def search(self: Any, namespace_prefix: Any, /, **options: Any) -> list[Any]:
+        """See `asearch`."""
+        found: list[Any] = self._wait(partial(self.asearch, namespace_prefix, **options))
+        return found
+
+    def list_namespaces(self: Any, **options: Any) -> list[Any]:
+        """See `alist_namespaces`."""
+        found: list[Any] = self._wait(partial(self.alist_namespaces, **options))
+        return found
 
 
 class SyncGraph(Generic[GivenT]):

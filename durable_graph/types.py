@@ -30,6 +30,7 @@ __all__ = [
     "All",
     "Command",
     "Durability",
+    "ExecutionInfo",
     "GivenAnswer",
     "Interrupt",
     "NotDone",
@@ -282,6 +283,30 @@ class StepClaim:
     kwargs: Mapping[str, Any]
     node: str
     thread_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionInfo:
+    """Which execution of which task a node is in.
+
+    Attributes:
+        checkpoint_id: the checkpoint that made the task due.
+        checkpoint_ns: the task's place: ``node:task_id``, behind those of the graphs around it.
+        task_id: the same for every execution of the task.
+        thread_id: the thread; ``None`` for a run without a checkpointer.
+        run_id: the run.
+        node_attempt: 1, and one more after each failure that is retried.
+        node_first_attempt_time: when attempt 1 began, Unix time in seconds. Of a task that was
+            tried before a crash, when the last of those attempts failed.
+    """
+
+    checkpoint_id: str
+    checkpoint_ns: str
+    task_id: str
+    thread_id: str | None = None
+    run_id: str | None = None
+    node_attempt: int = 1
+    node_first_attempt_time: float | None = None
 
 
 class PregelTask(NamedTuple):

@@ -7,11 +7,14 @@ bare names `StateGraph` and `CompiledGraph` are complete annotations.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Concatenate, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias, TypedDict
 
 from typing_extensions import TypeVar  # `typing` has defaults of type variables from 3.13 on
 
 from durable_graph.types import All, Command, Durability, OnPending, RetryPolicy
+
+if TYPE_CHECKING:
+    from durable_graph.engine.control import RunControl
 
 __all__ = [
     "ContextT",
@@ -57,3 +60,5 @@ class RunOptions(TypedDict, total=False):
     durability: Durability | None
     on_pending: OnPending
     by: str | None
+    context: Any
+    control: RunControl | None

@@ -43,6 +43,8 @@ class GraphDefinition:
         checks: how the values of single keys are checked.
         codec: stores values of this graph's types.
         strict: whether an update with an unknown key is an error.
+        context: the schema of the context that a call brings; ``None`` for any.
+        stored: nodes that cannot do without a store.
         description: the structure as JSON: what is stored of the definition.
         fingerprint: digest of the description.
     """
@@ -59,6 +61,8 @@ class GraphDefinition:
     checks: Mapping[str, Check]
     codec: Codec
     strict: bool
+    context: Any
+    stored: tuple[str, ...]
     description: bytes
     fingerprint: str
 
@@ -73,6 +77,7 @@ class GraphDefinition:
         input: Schema,
         output: Schema,
         strict: bool,
+        context: Any = None,
     ) -> GraphDefinition:
         """Validate and freeze a graph.
 
@@ -111,6 +116,8 @@ class GraphDefinition:
             checks={key: check for schema in schemas for key, check in checks_of(schema).items()},
             codec=codec,
             strict=strict,
+            context=context,
+            stored=tuple(node.name for node in nodes.values() if _needs_store(node)),
             description=description,
             fingerprint=hashlib.blake2b(description, digest_size=16).hexdigest(),
         )
@@ -251,6 +258,13 @@ def _unreachable(nodes: Mapping[str, Node], start: Node) -> list[str]:
             reached.add(name)
             waiting.append(nodes[name])
     return [name for name in nodes if name not in reached]
+
+
+def _needs_store(node: Node) -> bool:
+    functions = (node.function, *(branch.path for branch in node.branches))
+    return any(
+        given.what == "store" and given.needed for each in functions for given in each.injected
+    )
 
 
 def _describe(nodes: Mapping[str, Node], start: Node, channels: Mapping[str, Channel]) -> bytes:

@@ -6,7 +6,8 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args, get_origin
+from types import UnionType
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.state.schema import Schema
@@ -16,6 +17,7 @@ __all__ = [
     "NOTHING",
     "Branch",
     "Function",
+    "Injection",
     "Join",
     "Node",
     "destinations_of",
@@ -24,8 +26,27 @@ __all__ = [
     "policies_of",
 ]
 
-Injected: TypeAlias = Literal["config", "runtime", "writer"]
-_INJECTED: Final[tuple[Injected, ...]] = ("config", "runtime", "writer")
+Injected: TypeAlias = Literal["config", "runtime", "writer", "store"]
+_INJECTED: Final[Mapping[str, Injected]] = {
+    "config": "config",
+    "runtime": "runtime",
+    "writer": "writer",
+    "store": "store",
+}
+
+
+class Injection(NamedTuple):
+    """A parameter that the engine supplies.
+
+    Attributes:
+        parameter: its name.
+        what: what it gets.
+        needed: whether ``None`` will not do.
+    """
+
+    parameter: str
+    what: Injected
+    needed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +56,14 @@ class Function:
     Attributes:
         call: the function.
         is_async: whether it must be awaited on the loop; others run in a worker thread.
-        injected: keyword arguments that the engine supplies.
+        injected: the parameters that the engine supplies.
         annotation: the type of its first parameter; ``None`` if it has none.
         takes_state: whether it takes the state as first argument.
     """
 
     call: Callable[..., Any]
     is_async: bool
-    injected: tuple[Injected, ...]
+    injected: tuple[Injection, ...]
     annotation: Any
     takes_state: bool
 
@@ -64,6 +85,7 @@ class Function:
             parameters = list(inspect.signature(call).parameters.values())
         except (TypeError, ValueError):  # some built-in functions have no signature
             return cls(call, _is_async(call), (), None, takes_state=True)
+        hints = hints_of(call)
         injected = []
         state = None
         for index, parameter in enumerate(parameters):
@@ -72,19 +94,23 @@ class Function:
                 parameter.POSITIONAL_OR_KEYWORD,
                 parameter.VAR_POSITIONAL,
             )
-            if index == 0 and positional and parameter.name not in _INJECTED:
+            supply = _what_is_injected(call, parameter, hints)
+            if index == 0 and supply == "store" and not _is_marked(hints.get("store"), "store"):
+                supply = None  # a state may be called that
+            if index == 0 and positional and supply is None:
                 state = parameter
-            elif parameter.name in _INJECTED:
-                injected.append(parameter.name)
+            elif supply is not None:
+                injected.append(Injection(parameter.name, supply, _needed(parameter, hints)))
             elif parameter.default is parameter.empty and parameter.kind not in (
                 parameter.VAR_POSITIONAL,
                 parameter.VAR_KEYWORD,
             ):
                 raise GraphDefinitionError(
                     f"{what} has a parameter {parameter.name!r} that nothing supplies. A node "
-                    f"takes the state and, by name, any of {', '.join(_INJECTED)}."
+                    f"takes the state and, by name, any of {', '.join(_INJECTED)}; a parameter "
+                    f"that is annotated with Runtime may have any name."
                 )
-        annotation = hints_of(call).get(state.name) if state is not None else None
+        annotation = hints.get(state.name) if state is not None else None
         return cls(call, _is_async(call), tuple(injected), annotation, state is not None)
 
 
@@ -220,6 +246,33 @@ def _flatten(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+def _what_is_injected(
+    call: Any, parameter: inspect.Parameter, hints: Mapping[str, Any]
+) -> Injected | None:
+    """What a parameter gets: by its name, or because its type says so of itself."""
+    if parameter.name in _INJECTED:
+        return _INJECTED[parameter.name]
+    annotation = hints.get(parameter.name)
+    if annotation is None and isinstance(parameter.annotation, str):
+        # What a generic is of may be local to a function, and so out of sight; it is not needed.
+        name = parameter.annotation.partition("[")[0]
+        annotation = getattr(_code(call), "__globals__", {}).get(name)
+    return "runtime" if _is_marked(annotation, "runtime") else None
+
+
+def _is_marked(annotation: Any, what: Injected) -> bool:
+    """Whether a type, or one of a union, says that it is for what the engine supplies."""
+    if get_origin(annotation) in (Union, UnionType):
+        return any(_is_marked(part, what) for part in get_args(annotation))
+    return getattr(get_origin(annotation) or annotation, "__injected__", None) == what
+
+
+def _needed(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:
+    annotation = hints.get(parameter.name)
+    optional = get_origin(annotation) in (Union, UnionType) and type(None) in get_args(annotation)
+    return parameter.default is parameter.empty and not optional
+
+
 def _bare(call: Any) -> Any:
     while isinstance(call, functools.partial):
         call = call.func
@@ -233,11 +286,14 @@ def _is_async(call: Any) -> bool:
     )
 
 
-def hints_of(call: Any) -> dict[str, Any]:
+def _code(call: Any) -> Any:
+    """What has the annotations of a function, or of an object that is called like one."""
     bare = _bare(call)
-    if not inspect.isroutine(bare) and not isinstance(bare, type):
-        bare = type(bare).__call__
+    return bare if inspect.isroutine(bare) or isinstance(bare, type) else type(bare).__call__
+
+
+def hints_of(call: Any) -> dict[str, Any]:
     try:
-        return inspect.get_annotations(bare, eval_str=True)
+        return inspect.get_annotations(_code(call), eval_str=True)
     except Exception:  # an annotation that cannot be resolved says nothing
         return {}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from durable_graph.engine.control import RunControl
 from durable_graph.types import UNSET, Command, Durability, OnPending, RunnableConfig
+
+if TYPE_CHECKING:
+    from durable_graph.store import BaseStore
 
 __all__ = ["Call"]
 
@@ -29,6 +33,9 @@ class Call:
         max_concurrency: how many nodes may run at once; ``None`` for all.
         interrupt_before: nodes to stop before.
         interrupt_after: nodes to stop after.
+        context: what nodes get as their context.
+        store: what nodes get as their store.
+        control: what asks the run to stop.
     """
 
     input: Any
@@ -44,6 +51,9 @@ class Call:
     max_concurrency: int | None = None
     interrupt_before: Collection[str] = ()
     interrupt_after: Collection[str] = ()
+    context: Any = None
+    store: BaseStore | None = None
+    control: RunControl | None = None
 
     @property
     def answers(self) -> bool:

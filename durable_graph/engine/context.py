@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from durable_graph.decisions.answers import interrupt_id
-from durable_graph.errors import GraphInterrupt
+from durable_graph.engine.control import RunControl
+from durable_graph.errors import GraphInterrupt, MissingStoreError
 from durable_graph.log.fold import Due
+from durable_graph.log.namespace import called_ns
 from durable_graph.log.records import Ask
 from durable_graph.types import UNSET, Interrupt, RunnableConfig, StreamWriter
 
 if TYPE_CHECKING:
     from durable_graph.engine.steps import Calls
+    from durable_graph.store import BaseStore
 
 __all__ = [
     "TaskContext",
     "TaskHost",
     "current_task",
     "get_config",
+    "get_store",
     "get_stream_writer",
     "interrupt",
     "running_task",
@@ -43,6 +48,30 @@ class TaskHost(Protocol):
     @property
     def run_id(self) -> str:
         """The run."""
+        ...
+
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint that its tasks are due at."""
+        ...
+
+    @property
+    def context(self) -> Any:
+        """What the caller hands to all nodes."""
+        ...
+
+    @property
+    def store(self) -> BaseStore | None:
+        """The graph's store."""
+        ...
+
+    @property
+    def control(self) -> RunControl | None:
+        """What asks the run to stop."""
+        ...
+
+    def first_attempt(self, due: Due) -> float | None:
+        """When the first attempt at a task began, Unix time; now, if it was not known before."""
         ...
 
     @property
@@ -84,6 +113,8 @@ class TaskContext:
         due: the task.
         attempt: which attempt, from 1.
         questions: what it asked without getting an answer, by interrupt id.
+        previous: what the last run of an entrypoint saved.
+        beat: whom to tell that the node is getting on.
         spoken: the id under which it has emitted pieces of a message that has no other.
         index: which of the due tasks; -1 for a router that belongs to none.
         step: id of the step within the task whose code this is; empty for the node's own.
@@ -94,11 +125,13 @@ class TaskContext:
     __slots__ = (
         "_nth",
         "attempt",
+        "beat",
         "calls",
         "closed",
         "due",
         "host",
         "index",
+        "previous",
         "questions",
         "spoken",
         "step",
@@ -116,6 +149,8 @@ class TaskContext:
         self.questions: dict[str, Ask] = {}
         self.spoken: str | None = None
         self.closed = False
+        self.previous: Any = None
+        self.beat: Callable[[], None] | None = None
         self._nth: dict[bytes, int] = {}
 
     @property
@@ -125,6 +160,16 @@ class TaskContext:
         text = "\0".join((self.host.tenant, self.host.thread or "", *own))
         digest = hashlib.blake2b(text.encode(), digest_size=20).digest()
         return base64.b32encode(digest).decode().lower()
+
+    @property
+    def ns(self) -> str:
+        """The task's place, as a namespace: that of its graph, and in it the task."""
+        return called_ns(self.due.ns, self.due.node, self.due.id)
+
+    def heartbeat(self) -> None:
+        """The node is getting on."""
+        if self.beat is not None:
+            self.beat()
 
     def write(self, data: Any) -> None:
         """Emit a custom event."""
@@ -207,6 +252,22 @@ def get_config() -> RunnableConfig:
         RuntimeError: called outside a node.
     """
     return running_task("get_config()").host.node_config
+
+
+def get_store() -> BaseStore:
+    """The store of the graph whose node is being run.
+
+    Raises:
+        RuntimeError: called outside a node.
+        MissingStoreError: the graph was compiled without one.
+    """
+    task = running_task("get_store()")
+    if task.host.store is None:
+        raise MissingStoreError(
+            f"Node {task.due.node!r} wants a store, and its graph has none. Compile it with one: "
+            f"compile(store=InMemoryStore())."
+        )
+    return task.host.store
 
 
 def get_stream_writer() -> StreamWriter:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from durable_graph.decisions.results import read_result, read_route
 from durable_graph.definition.node import Branch, Function, Node
 from durable_graph.engine.context import TaskContext, current_task
-from durable_graph.engine.runtime import Runtime
+from durable_graph.engine.runtime import supplied
 from durable_graph.engine.stream import Stream
 from durable_graph.engine.workers import workers
 from durable_graph.errors import GraphInterrupt, NodeCancelledError
@@ -171,14 +171,7 @@ async def _call(
 
 def _prepared(function: Function, task: TaskContext) -> Callable[[Any], Any]:
     """The function with what it asks for by name, as a function of the state."""
-    values: dict[str, Any] = {}
-    for name in function.injected:
-        if name == "config":
-            values[name] = task.host.node_config
-        elif name == "runtime":
-            values[name] = Runtime(task)
-        else:
-            values[name] = task.write
+    values = {injection.parameter: supplied(task, injection) for injection in function.injected}
     if function.takes_state:
         return lambda state: function.call(state, **values)
     return lambda state: function.call(**values)

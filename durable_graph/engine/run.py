@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -17,6 +17,7 @@ from durable_graph.decisions.advance import advance
 from durable_graph.decisions.answers import all_answers
 from durable_graph.decisions.plan import plan
 from durable_graph.engine.context import TaskContext
+from durable_graph.engine.control import RunControl
 from durable_graph.engine.execute import (
     Failure,
     choose_route,
@@ -32,6 +33,7 @@ from durable_graph.engine.steps import Calls, Running, end_all
 from durable_graph.engine.stream import Stream
 from durable_graph.engine.teller import Teller
 from durable_graph.errors import (
+    GraphDrained,
     GraphInterrupt,
     GraphRecursionError,
     InvalidUpdateError,
@@ -52,11 +54,15 @@ from durable_graph.log.seal import CommitInfo
 from durable_graph.ports.backend import Backend
 from durable_graph.types import START, UNSET, RunnableConfig
 
+if TYPE_CHECKING:
+    from durable_graph.store import BaseStore
+
 __all__ = ["Run"]
 
 # After so many seconds without a pause, others get the event loop.
 _SLICE = 0.005
 _BREAKPOINT = "breakpoint"
+_DRAINED = "drained"
 # How many tasks are started between two looks at the clock.
 _STARTS = 64
 
@@ -92,6 +98,7 @@ class Run:
         self._calling: dict[int, dict[str, Running]] = {}
         self._pause_at = live.clock.monotonic() + _SLICE
         exit_only = live.log is not None and live.log.durability == "exit"
+        self._first_attempts: dict[tuple[int, str, int | None], float] = {}
         self._before = dict(live.scope.values) if exit_only else {}
         self._parent = live.scope.checkpoint or None
         self.onto: Onto | None = None
@@ -113,6 +120,7 @@ class Run:
         clock, watched = self.live.clock, bool(self.stream.modes)
         # Who waits for storage in every superstep leaves the event loop to others meanwhile.
         waits = self.live.log is not None and self.live.log.waits
+        control = self.live.call.control
         while self._stop is None and scope.due:
             if self.stream.closed:  # cancelled, and a node has swallowed it
                 raise asyncio.CancelledError
@@ -123,6 +131,9 @@ class Run:
             if scope.due[0].node == START:
                 await self.enter()
                 continue
+            if control is not None and control.drain_requested:
+                await self._drain(control)
+                break
             await self._superstep()
             if not scope.all_open_asks():
                 await self._close_step()
@@ -264,11 +275,16 @@ class Run:
         live = self.live
         attempt = 1
         before = live.scope.outcomes.get(index)
+        due = live.scope.due[index]
         if before is not None and before.retry_at is not None:
             attempt = before.attempts + 1
+            failed_at = before.retry_at - (before.retry_in or 0.0)
+            self._first_attempts[due.step, due.node, due.push] = failed_at
             # The time of day may have been changed; nothing makes the wait longer than it was.
             left = before.retry_at - live.clock.time()
             await live.clock.sleep(min(max(0.0, left), before.retry_in or 0.0))
+        elif live.definition.nodes[due.node].retry:
+            self.first_attempt(due)
         while True:
             ended = await execute(self, index, attempt, node_input(live, index))
             if isinstance(ended, Outcome):
@@ -315,6 +331,8 @@ class Run:
         stop = self._stop = self._stop_after(results, planned.due)
         riders, self._unwritten = self._unwritten, []
         told = self.teller.keep(riders)
+        if self._first_attempts:
+            self._first_attempts.clear()
         snapshot = log is not None and log.snapshot_due(scope.size)
         body = advance(delta, after, scope, planned, riders, snapshot=snapshot)
         info = live.next_info("loop", [node for node, _ in results])
@@ -348,6 +366,8 @@ class Run:
                 return _Stop("stopped", _BREAKPOINT)
             if ran and ("*" in after or not after.isdisjoint(ran)):
                 return _Stop("stopped", _BREAKPOINT)
+        if call.control is not None and call.control.drain_requested:
+            return _drained(call.control)
         if self._steps < call.recursion_limit:
             return None
         names = ", ".join(sorted({entry.node for entry in due}))
@@ -360,6 +380,15 @@ class Run:
                 f"recursion_limit: the thread goes on from here."
             ),
         )
+
+    async def _drain(self, control: RunControl) -> None:
+        """Stop before a superstep, having been asked to since the last one was committed."""
+        stop = self._stop = _drained(control)
+        log = self.live.log
+        if log is not None:
+            log.status, log.reason = stop.status, stop.reason
+            log.add(Mark("stopped", _DRAINED))
+            await log.flush()
 
     async def _take_answers(self) -> bool:
         """Take up answers that others have left; whether a task can go on with them."""
@@ -467,6 +496,31 @@ class Run:
         return self.live.call.run
 
     @property
+    def checkpoint(self) -> str:
+        """The checkpoint that its tasks are due at."""
+        return self.live.scope.checkpoint
+
+    @property
+    def context(self) -> Any:
+        """What the caller hands to all nodes."""
+        return self.live.call.context
+
+    @property
+    def store(self) -> BaseStore | None:
+        """The graph's store."""
+        return self.live.call.store
+
+    @property
+    def control(self) -> RunControl | None:
+        """What asks the run to stop."""
+        return self.live.call.control
+
+    def first_attempt(self, due: Due) -> float:
+        """When the first attempt at a task began, Unix time; now, if it was not known before."""
+        task = (due.step, due.node, due.push)
+        return self._first_attempts.setdefault(task, self.live.clock.time())
+
+    @property
     def node_config(self) -> RunnableConfig:
         """The call's config, as a node gets it: its own to change."""
         call = self.live.call
@@ -532,6 +586,10 @@ class Run:
         """Let others have the event loop: this run has had it for long."""
         await asyncio.sleep(0)
         self._pause_at = self.live.clock.monotonic() + _SLICE
+
+
+def _drained(control: RunControl) -> _Stop:
+    return _Stop("stopped", _DRAINED, GraphDrained(control.drain_reason or "shutdown"))
 
 
 def _any_writes(results: Sequence[tuple[str, Outcome]]) -> bool:

@@ -2,27 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn
 
+from durable_graph.definition.node import Injection
 from durable_graph.engine.context import TaskContext, running_task
-from durable_graph.types import StreamWriter
+from durable_graph.engine.control import RunControl
+from durable_graph.log.fold import Due
+from durable_graph.types import UNSET, ExecutionInfo, RunnableConfig, StreamWriter
+from durable_graph.typing import ContextT
 
-__all__ = ["Runtime", "get_runtime"]
+if TYPE_CHECKING:
+    from durable_graph.store import BaseStore
+
+__all__ = ["Runtime", "get_runtime", "supplied"]
 
 
-class Runtime:
+class Runtime(Generic[ContextT]):
     """What the engine offers to one execution of a node.
 
-    A node gets it as a parameter named `runtime`, or from `get_runtime()`.
+    A node gets it as a parameter named `runtime`, or annotated with ``Runtime[...]`` whatever its
+    name, or from `get_runtime()`. Made by hand, it lets a node be tried without a graph:
+    ``node(state, Runtime(context=...))``.
+
+    Args:
+        context: what the caller of the graph passes as `context=`.
+        store: what the graph is compiled with.
+        stream_writer: what is to become of events; by default nothing.
+        previous: what the last run of an entrypoint saved.
     """
 
     __slots__ = ("_task",)
+    __injected__: ClassVar[str] = "runtime"
 
-    def __init__(self, task: TaskContext) -> None:
-        self._task = task
+    def __init__(
+        self,
+        *,
+        context: ContextT | None = None,
+        store: BaseStore | None = None,
+        stream_writer: StreamWriter | None = None,
+        previous: Any = None,
+    ) -> None:
+        host = _NoRun(context, store, stream_writer)
+        self._task = TaskContext(host, _NO_TASK, 1)
+        self._task.previous = previous
+
+    @classmethod
+    def of(cls, task: TaskContext) -> Runtime[ContextT]:
+        """That of an execution."""
+        runtime = cls.__new__(cls)
+        runtime._task = task
+        return runtime
 
     def __repr__(self) -> str:
         return f"<Runtime of node {self.node!r}, attempt {self.attempt}>"
+
+    # -- what the caller and the graph bring ---------------------------------------------------
+
+    @property
+    def context(self) -> ContextT:
+        """What the caller passed as `context=`, of the graph's `context_schema`."""
+        context: ContextT = self._task.host.context
+        return context
+
+    @property
+    def store(self) -> BaseStore | None:
+        """The store that the graph was compiled with; ``None`` without one."""
+        return self._task.host.store
+
+    @property
+    def previous(self) -> Any:
+        """What the last run of an entrypoint saved on this thread; ``None`` in a node."""
+        return self._task.previous
+
+    # -- where the execution is ----------------------------------------------------------------
 
     @property
     def node(self) -> str:
@@ -55,6 +107,20 @@ class Runtime:
         return self._task.attempt
 
     @property
+    def execution_info(self) -> ExecutionInfo:
+        """All of this in one, under LangGraph's names."""
+        task = self._task
+        return ExecutionInfo(
+            checkpoint_id=task.host.checkpoint,
+            checkpoint_ns=task.ns,
+            task_id=task.due.id,
+            thread_id=task.host.thread,
+            run_id=task.host.run_id,
+            node_attempt=task.attempt,
+            node_first_attempt_time=task.host.first_attempt(task.due),
+        )
+
+    @property
     def idempotency_key(self) -> str:
         """A key for the outside world: equal for every execution of this task, and only there.
 
@@ -62,6 +128,8 @@ class Runtime:
         stored. A receiver that takes each key once makes the effect happen once.
         """
         return self._task.idempotency_key
+
+    # -- what it can say -----------------------------------------------------------------------
 
     @property
     def stream_writer(self) -> StreamWriter:
@@ -79,11 +147,92 @@ class Runtime:
         """
         self._task.emit_message(chunk, id)
 
+    def heartbeat(self) -> None:
+        """Say that the node is getting on, for those who would give it up for idle."""
+        self._task.heartbeat()
 
-def get_runtime() -> Runtime:
+    # -- whether to stop -----------------------------------------------------------------------
+
+    @property
+    def control(self) -> RunControl | None:
+        """What the caller passed as `control=`."""
+        return self._task.host.control
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run is to stop after this superstep: a long node may want to end early."""
+        control = self._task.host.control
+        return control is not None and control.drain_requested
+
+    @property
+    def drain_reason(self) -> str | None:
+        """Why the run is to stop; ``None`` if it is not."""
+        control = self._task.host.control
+        return None if control is None else control.drain_reason
+
+
+def get_runtime(context_schema: type[ContextT] | None = None) -> Runtime[ContextT]:
     """The `Runtime` of the node that is being run.
+
+    Args:
+        context_schema: the type of its context, for type checkers.
 
     Raises:
         RuntimeError: called outside a node.
     """
-    return Runtime(running_task("get_runtime()"))
+    return Runtime.of(running_task("get_runtime()"))
+
+
+def supplied(task: TaskContext, injection: Injection) -> Any:
+    """What a parameter of a node or router gets."""
+    match injection.what:
+        case "config":
+            return task.host.node_config
+        case "runtime":
+            task.host.first_attempt(task.due)  # the time is now
+            return Runtime[Any].of(task)
+        case "writer":
+            return task.write
+        case "store":
+            return task.host.store
+
+
+_NO_TASK: Final = Due("", "", 0, "no node")
+
+
+class _NoRun:
+    """What a runtime made by hand has in the place of a run."""
+
+    tenant = ""
+    thread = None
+    run_id = ""
+    checkpoint = ""
+    control = None
+
+    def __init__(self, context: Any, store: BaseStore | None, writer: StreamWriter | None) -> None:
+        self.context = context
+        self.store = store
+        self._writer = writer
+
+    @property
+    def node_config(self) -> RunnableConfig:
+        return {"configurable": {}}
+
+    def first_attempt(self, due: Due) -> float | None:
+        return None
+
+    def calls(self, task: TaskContext) -> NoReturn:
+        raise RuntimeError("A runtime made by hand has no run to make a step in.")
+
+    def question(self, node: str, value: Any) -> NoReturn:
+        raise RuntimeError("A runtime made by hand has no run that could ask.")
+
+    def answer(self, interrupt: str) -> Any:
+        return UNSET
+
+    def emit(self, data: Any) -> None:
+        if self._writer is not None:
+            self._writer(data)
+
+    def emit_message(self, due: Due, chunk: Any, id: str | None) -> None:
+        self.emit(chunk)

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine import shapes
 from durable_graph.engine.call import Call
+from durable_graph.engine.control import RunControl
 from durable_graph.engine.editing import edit
 from durable_graph.engine.invoke import Result, RunTask
 from durable_graph.engine.snapshots import history, snapshot
@@ -28,6 +29,7 @@ from durable_graph.graph.config import (
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.clock import SystemChance
 from durable_graph.saver import Saver
+from durable_graph.store import BaseStore
 from durable_graph.sync import SyncGraph
 from durable_graph.types import (
     All,
@@ -53,6 +55,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
     Attributes:
         definition: the graph.
         checkpointer: where its threads are stored, if they are.
+        store: what its nodes get as their store.
         name: its name.
     """
 
@@ -63,10 +66,12 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         *,
         interrupt_before: Collection[str] | All = (),
         interrupt_after: Collection[str] | All = (),
+        store: BaseStore | None = None,
         config: RunnableConfig | None = None,
     ) -> None:
         self.definition = definition
         self.checkpointer = checkpointer
+        self.store = store
         self.name = definition.name
         self._interrupt_before = nodes_of(definition, interrupt_before, "interrupt_before")
         self._interrupt_after = nodes_of(definition, interrupt_after, "interrupt_after")
@@ -83,6 +88,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             self.checkpointer,
             interrupt_before=self._interrupt_before,
             interrupt_after=self._interrupt_after,
+            store=self.store,
             config=merge_configs(self._config, config),
         )
 
@@ -91,12 +97,14 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         input: RunInput[InputT],
         config: RunnableConfig | None = None,
         *,
+        context: Any = None,
         stream_mode: StreamMode | Sequence[StreamMode] = "values",
         interrupt_before: Collection[str] | All | None = None,
         interrupt_after: Collection[str] | All | None = None,
         durability: Durability | None = None,
         on_pending: OnPending = "reject",
         by: str | None = None,
+        control: RunControl | None = None,
     ) -> Any:
         """Run the graph until it ends, asks something or is to stop.
 
@@ -105,6 +113,8 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
                 ``None`` to go on with the thread as it stands.
             config: at least ``{"configurable": {"thread_id": ...}}`` if the graph has a
                 checkpointer. `checkpoint_id` beside it starts a new branch at that checkpoint.
+            context: what nodes get as `runtime.context`; not stored. A dict becomes what the
+                graph's `context_schema` says.
             stream_mode: with another mode than "values", or several in a list, the list of the
                 events is returned.
             interrupt_before: nodes to stop before; ``"*"`` for all.
@@ -114,6 +124,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             on_pending: what a new input does to open questions: "reject" the input (default),
                 take it for the "answer", or "supersede" them.
             by: who calls; kept with the input or answer.
+            control: asks the run to stop after a superstep.
 
         Returns:
             The values of the output's keys; with ``"__interrupt__"``, a list of `Interrupt`, if
@@ -123,6 +134,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             Exception: what a node raised, as it raised it; the thread can be gone on with.
             RunError: the thread's state does not allow the call.
             InvalidUpdateError: an update cannot become part of the state.
+            GraphDrained: `control` asked the run to stop; the thread can be gone on with.
             GraphRecursionError: the run took more supersteps than `recursion_limit`.
             FencedError: another owner has taken the thread over.
             StorageError: storage failed.
@@ -134,6 +146,8 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             "durability": durability,
             "on_pending": on_pending,
             "by": by,
+            "context": context,
+            "control": control,
         }
         if modes != ("values",) or not isinstance(stream_mode, str):
             parts = self.astream(input, config, stream_mode=stream_mode, **options)
@@ -198,12 +212,14 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         input: RunInput[InputT],
         config: RunnableConfig | None = None,
         *,
+        context: Any = None,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         interrupt_before: Collection[str] | All | None = None,
         interrupt_after: Collection[str] | All | None = None,
         durability: Durability | None = None,
         on_pending: OnPending = "reject",
         by: str | None = None,
+        control: RunControl | None = None,
         version: Literal["v1", "v2"] = "v1",
     ) -> RunStream[Any]:
         """Run the graph and watch it.
@@ -214,6 +230,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         Args:
             input: see `ainvoke`.
             config: see `ainvoke`.
+            context: see `ainvoke`.
             stream_mode: one mode, or several at once: "updates" (default) what each node
                 changed; "values" the state after each step; "messages" tokens and messages;
                 "tasks" beginning and end of each task; "checkpoints" each checkpoint; "custom"
@@ -223,6 +240,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             durability: see `ainvoke`.
             on_pending: see `ainvoke`.
             by: see `ainvoke`.
+            control: see `ainvoke`.
             version: "v1": the event, or ``(mode, event)`` for several modes. "v2": a
                 `StreamPart`, with the event's cursor in the log.
 
@@ -240,6 +258,8 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             durability=durability,
             on_pending=on_pending,
             by=by,
+            context=context,
+            control=control,
         )
         several = stream_mode is not None and not isinstance(stream_mode, str)
         begin = partial(RunTask, self.definition, self.checkpointer, call, modes)
@@ -357,6 +377,8 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         durability: Durability | None = None,
         on_pending: OnPending = "reject",
         by: str | None = None,
+        context: Any = None,
+        control: RunControl | None = None,
     ) -> Call:
         saver = self.checkpointer
         before = self._interrupt_before if interrupt_before is None else interrupt_before
@@ -372,6 +394,9 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             by=by,
             interrupt_before=before,
             interrupt_after=after,
+            context=context,
+            store=self.store,
+            control=control,
         )
 
 

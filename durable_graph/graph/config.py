@@ -8,10 +8,13 @@ from typing import Any
 
 import orjson
 
+from durable_graph.definition.context import coerce_context
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.call import Call
-from durable_graph.errors import ConfigError, EmptyInputError
+from durable_graph.engine.control import RunControl
+from durable_graph.errors import ConfigError, EmptyInputError, MissingStoreError
 from durable_graph.log.records import ThreadKey
+from durable_graph.store import BaseStore
 from durable_graph.types import (
     UNSET,
     All,
@@ -47,11 +50,15 @@ def read_call(
     by: str | None,
     interrupt_before: Collection[str] | All,
     interrupt_after: Collection[str] | All,
+    context: Any = None,
+    store: BaseStore | None = None,
+    control: RunControl | None = None,
 ) -> Call:
     """A call, from its arguments.
 
     Raises:
         ConfigError: an argument is of the wrong kind, or a `thread_id` is missing.
+        MissingStoreError: a node needs a store.
     """
     given: RunnableConfig = config if config is not None else {}
     if not isinstance(given, Mapping):
@@ -62,6 +69,13 @@ def read_call(
         raise ConfigError(f"on_pending is 'reject', 'answer' or 'supersede', not {on_pending!r}.")
     if by is not None and not _is_text(by):
         raise ConfigError(f"by= names who calls, as text that can be written, not {by!r}.")
+    if control is not None and not isinstance(control, RunControl):
+        raise ConfigError(f"control= is a RunControl, not {control!r}.")
+    if store is None and definition.stored:
+        raise MissingStoreError(
+            f"Node {definition.stored[0]!r} takes a store, and the graph has none. Compile it "
+            f"with one: compile(store=InMemoryStore())."
+        )
     limit = given.get("recursion_limit", 10_007)
     if not isinstance(limit, int) or limit < 1:
         raise ConfigError(f"recursion_limit must be at least 1, not {limit!r}.")
@@ -83,6 +97,9 @@ def read_call(
         max_concurrency=concurrency,
         interrupt_before=nodes_of(definition, interrupt_before, "interrupt_before"),
         interrupt_after=nodes_of(definition, interrupt_after, "interrupt_after"),
+        context=coerce_context(definition.context, context),
+        store=store,
+        control=control,
     )
 
 

@@ -21,6 +21,7 @@ from durable_graph.errors import GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.state.schema import Schema
+from durable_graph.store import BaseStore
 from durable_graph.types import END, START, All, RetryPolicy
 from durable_graph.typing import ContextT, InputT, NodeInputT, NodeOptions, OutputT, StateT
 from durable_graph.typing import Node as NodeFunction
@@ -63,6 +64,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     Args:
         state_schema: the state: a TypedDict, a dataclass, a pydantic model, or the type of a
             single value.
+        context_schema: what a call may bring as `context=`: a dataclass, a TypedDict or a
+            pydantic model.
         input_schema: the keys an input may hold; by default all.
         output_schema: the keys a call returns; by default all.
     """
@@ -71,6 +74,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     def __init__(
         self,
         state_schema: type[StateT],
+        context_schema: type[ContextT] | None = None,
         *,
         input_schema: type[InputT] | None = None,
         output_schema: type[OutputT] | None = None,
@@ -79,14 +83,21 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     def __init__(
         self: StateGraph[Any, Any, Any, Any],
         state_schema: Any,
+        context_schema: Any = None,
         *,
         input_schema: Any = None,
         output_schema: Any = None,
     ) -> None: ...
     def __init__(
-        self, state_schema: Any, *, input_schema: Any = None, output_schema: Any = None
+        self,
+        state_schema: Any,
+        context_schema: Any = None,
+        *,
+        input_schema: Any = None,
+        output_schema: Any = None,
     ) -> None:
         self.state_schema = state_schema
+        self.context_schema = context_schema
         self.input_schema = input_schema if input_schema is not None else state_schema
         self.output_schema = output_schema if output_schema is not None else state_schema
         self._nodes: dict[str, _Spec] = {}
@@ -143,8 +154,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         Args:
             node: its name; or its function, whose name it then has.
             action: its function, sync or async, a callable object, or a partial. It takes the
-                state and, by name, any of `config`, `runtime`, `writer`. A sync function runs
-                in a thread.
+                state and, by name, any of `config`, `runtime`, `store`, `writer`. A sync function
+                runs in a thread.
             metadata: shown in events.
             input_schema: what it reads; by default what its first parameter is annotated with,
                 or the whole state. Keys that only it declares are private to those who do.
@@ -318,6 +329,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         *,
         interrupt_before: Collection[str] | All | None = None,
         interrupt_after: Collection[str] | All | None = None,
+        store: BaseStore | None = None,
         name: str | None = None,
         strict: bool = False,
     ) -> CompiledGraph[StateT, ContextT, InputT, OutputT]:
@@ -327,6 +339,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             checkpointer: where threads are stored; without one, nothing is.
             interrupt_before: nodes to stop before; ``"*"`` for all.
             interrupt_after: nodes to stop after; ``"*"`` for all.
+            store: what nodes get as their store.
             name: shown in errors and representations.
             strict: refuse updates with unknown keys instead of warning.
 
@@ -339,6 +352,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 f"The checkpointer is a saver such as InMemorySaver() or SqliteSaver('state.db'), "
                 f"not {checkpointer!r}."
             )
+        if store is not None and not isinstance(store, BaseStore):
+            raise TypeError(f"The store is one such as InMemoryStore(), not {store!r}.")
         state = Schema.of(self.state_schema)
         for source in self._edges:
             if source != START and source not in self._nodes:
@@ -351,12 +366,14 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             input=Schema.of(self.input_schema),
             output=Schema.of(self.output_schema),
             strict=strict,
+            context=self.context_schema,
         )
         return CompiledGraph(
             definition,
             checkpointer,
             interrupt_before=interrupt_before or (),
             interrupt_after=interrupt_after or (),
+            store=store,
         )
 
     def _node(self, name: str, spec: _Spec | None, state: Schema) -> Node:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 
-from durable_graph import START, RetryPolicy, StateGraph
-from durable_graph.errors import GraphRecursionError, StorageFullError
+from durable_graph import START, RetryPolicy, RunControl, StateGraph
+from durable_graph.errors import GraphDrained, GraphRecursionError, StorageFullError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.types import StreamWriter
@@ -38,6 +38,14 @@ async def _tell_breakpoint(story: Telling) -> None:
 async def _tell_limit(story: Telling) -> None:
     with pytest.raises(GraphRecursionError):
         await story.run({"items": ["input"]}, config={"recursion_limit": 2})
+
+
+async def _tell_drained(story: Telling) -> None:
+    control = RunControl()
+    control.request_drain()
+    for given in ({"items": ["input"]}, None):  # in a commit, and by a mark
+        with pytest.raises(GraphDrained):
+            await story.run(given, control=control)
 
 
 def _held(trouble: bool) -> Callable[..., Awaitable[Items]]:
@@ -140,6 +148,7 @@ async def _tell_storage(story: Telling) -> None:
 STORIES: Final = (
     Story("breakpoint", _letters, _tell_breakpoint, _go_on),
     Story("recursion-limit", _letters, _tell_limit, _go_on),
+    Story("drained", _letters, _tell_drained, _go_on),
     Story("cancelled", _holding, _tell_cancelled, _go_on),
     Story("failed", _failing, _tell_failed, _go_on),
     Story("crashed", _wide, _tell_crashed, _go_on),

@@ -51,7 +51,8 @@ def test_the_operations_are_those_of_the_format() -> None:
     assert KNOWN["op"] == KNOWN["op that is read"] == {*"=+~mwa-", ""}
     assert KNOWN["mark"] == {"asking", "failed", "resumed", "stopped", "taken over"}
     assert KNOWN["reason"] == {
-        *("None", "ValueError", "breakpoint", "cancelled", "edited", "recursion limit", "storage"),
+        *("None", "ValueError", "breakpoint", "cancelled", "drained", "edited"),
+        *("recursion limit", "storage"),
     }
 
 

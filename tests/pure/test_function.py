@@ -7,9 +7,10 @@ from typing import Any, Literal, TypedDict
 
 import pytest
 
-from durable_graph import Command
-from durable_graph.definition.node import Function, destinations_of, name_of
+from durable_graph import Command, Runtime
+from durable_graph.definition.node import Function, Injection, destinations_of, name_of
 from durable_graph.errors import GraphDefinitionError
+from durable_graph.store import BaseStore
 
 
 class State(TypedDict):
@@ -62,9 +63,65 @@ def test_a_function_is_examined_once(
 ) -> None:
     """Whether it is awaited, what it is given by name, and what it reads."""
     function = Function.of(call, "Node 'n'")
-    assert (function.is_async, function.injected) == (is_async, injected)
+    assert (function.is_async, _names(function)) == (is_async, injected)
     assert function.annotation in (annotation, None if annotation is Any else annotation)
     assert function.takes_state
+
+
+def _names(function: Function) -> tuple[str, ...]:
+    return tuple(injection.parameter for injection in function.injected)
+
+
+class Called:
+    async def __call__(self, state: Any, rt: Runtime[Missing]) -> None:  # type: ignore[name-defined]  # noqa: F821
+        pass
+
+
+class Own:
+    """What a runtime may be of."""
+
+
+def test_what_is_annotated_with_runtime_may_have_any_name() -> None:
+    """Also in first place, with a type that only the function's own scope knows, and in text."""
+
+    class Local:
+        pass
+
+    async def anywhere(state: Any, rt: Runtime[Own]) -> None:
+        pass
+
+    async def first(rt: Runtime[Local], writer: Any) -> None:
+        pass
+
+    def optional(state: Any, rt: Runtime[Own] | None = None) -> None:
+        pass
+
+    assert Function.of(anywhere, "n").injected == (Injection("rt", "runtime", needed=True),)
+    assert _names(Function.of(first, "n")) == ("rt", "writer")
+    assert not Function.of(first, "n").takes_state
+    assert Function.of(optional, "n").injected == (Injection("rt", "runtime", needed=False),)
+    assert _names(Function.of(Called(), "n")) == ("rt",)
+
+
+def test_a_state_may_be_called_store() -> None:
+    """In first place that name alone says nothing; a store's type does."""
+
+    def state(store: dict[str, Any]) -> None:
+        pass
+
+    def one(store: BaseStore) -> None:
+        pass
+
+    def other(state: Any, store: BaseStore | None) -> None:
+        pass
+
+    def third(state: Any, store: Any = None) -> None:
+        pass
+
+    assert (Function.of(state, "n").injected, Function.of(state, "n").takes_state) == ((), True)
+    assert Function.of(one, "n").injected == (Injection("store", "store", needed=True),)
+    assert Function.of(other, "n").injected == (Injection("store", "store", needed=False),)
+    assert Function.of(third, "n").injected == (Injection("store", "store", needed=False),)
 
 
 def test_the_first_parameter_is_the_state() -> None:
@@ -81,10 +138,10 @@ def test_the_first_parameter_is_the_state() -> None:
     ) -> None:
         pass
 
-    assert Function.of(only, "n").injected == ("config", "writer")
+    assert _names(Function.of(only, "n")) == ("config", "writer")
     assert not Function.of(only, "n").takes_state
     assert not Function.of(nothing, "n").takes_state
-    assert Function.of(all_, "n").injected == ("config", "runtime", "writer")
+    assert _names(Function.of(all_, "n")) == ("config", "runtime", "writer")
     assert Function.of(all_, "n").takes_state
     assert Function.of(lambda *state: None, "n").takes_state
 

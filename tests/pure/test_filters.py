@@ -1,0 +1,82 @@
+"""Which values a filter of a store finds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from durable_graph.decisions.filters import check_filter, matches
+from durable_graph.errors import StoreError
+
+VALUE: dict[str, Any] = {
+    "n": 10,
+    "t": "b",
+    "none": None,
+    "d": {"x": 1},
+    "list": [1],
+    "nan": math.nan,
+}
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        {},
+        {"n": 10},
+        {"n": 10, "t": "b"},
+        {"none": None},
+        {"d": {"x": 1}},
+        {"list": [1]},
+        {"n": {"$eq": 10}},
+        {"n": {"$ne": 11}},
+        {"n": {"$gt": 9, "$lt": 10.5}},
+        {"n": {"$gte": 10, "$lte": 10}},
+        {"t": {"$gt": "a"}},
+        {"missing": {"$ne": 1}},
+        {"t": {"$ne": 1}},
+    ],
+)
+def test_found(filter: Any) -> None:
+    """All keys and operators must hold; a dict without operators is a value."""
+    check_filter(filter)
+    assert matches(VALUE, filter)
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        {"n": 11},
+        {"n": 10, "t": "c"},
+        {"missing": None},
+        {"missing": {"$eq": None}},
+        {"missing": {"$gt": 1}},
+        {"missing": {"$lt": 1}},
+        {"n": {"$gt": 10}},
+        {"n": {"$gt": "9"}},
+        {"t": {"$lt": 5}},
+        {"none": {"$gte": 0}},
+        {"nan": {"$gte": 0}},
+        {"n": {"$gte": 1, "$lt": 10}},
+        {"d": {"x": 2}},
+    ],
+)
+def test_not_found(filter: Any) -> None:
+    """What is missing or cannot be compared is found by no comparison."""
+    check_filter(filter)
+    assert not matches(VALUE, filter)
+
+
+@pytest.mark.parametrize(
+    ("filter", "message"),
+    [
+        ({"n": {"$in": [1]}}, r"The filter of 'n' has '\$in'; there are \$eq"),
+        ({"n": {"$gt": 1, "$or": []}}, r"has '\$or'"),
+        ("n", "A filter is a dict"),
+    ],
+)
+def test_an_operator_that_there_is_not_is_refused(filter: Any, message: str) -> None:
+    """It would otherwise find nothing, and nobody would know why."""
+    with pytest.raises(StoreError, match=message):
+        check_filter(filter)

@@ -165,7 +165,7 @@ class EffectLog:
             self._calls, self._said, self._keys = [], {}, set()
 
     def go_on(self, token: object) -> None:
-        """Take calls of another life from now on: the one before is over."""
+        """Take calls of another life from now on: the one before is over. See `begin`."""
         with self._lock:
             self._life = token
 

@@ -129,8 +129,12 @@ async def crash_sweep(
     """
     logs = [effects] if isinstance(effects, EffectLog) else list(effects)
     trial = _Trial(make_graph, input, config, answers, logs, make_saver, compare_by, options)
-    with quiet():
-        return await _sweep(trial, only, limit)
+    try:
+        with quiet():
+            return await _sweep(trial, only, limit)
+    finally:
+        for log in logs:
+            log.go_on(None)
 
 
 async def _sweep(trial: _Trial, only: tuple[int, When] | None, limit: int) -> Sweep:

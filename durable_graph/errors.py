@@ -6,6 +6,7 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     ├── GraphDefinitionError          the graph itself is wrong (also a ValueError)
     ├── IncompatibleGraphError        the stored run does not fit this graph
     ├── ConfigError                   the call's config is wrong (also a ValueError)
+    ├── MissingExtraError             an optional package is not installed (also an ImportError)
     ├── RunError                      a call that the thread's state does not allow
     │   ├── EmptyInputError           nothing to run: no input and no stored state
     │   ├── NothingToResumeError      an answer, but nothing is asked
@@ -65,6 +66,7 @@ __all__ = [
     "InvalidNamespaceError",
     "InvalidUpdateError",
     "MissingCheckpointerError",
+    "MissingExtraError",
     "MissingStoreError",
     "NodeCancelledError",
     "NodeError",
@@ -100,6 +102,10 @@ class IncompatibleGraphError(DurableGraphError):
 
 class ConfigError(DurableGraphError, ValueError):
     """The `config` of a call lacks something or holds something of the wrong kind."""
+
+
+class MissingExtraError(DurableGraphError, ImportError):
+    """What was asked for needs an optional package that is not installed."""
 
 
 class RunError(DurableGraphError):

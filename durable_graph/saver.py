@@ -69,8 +69,11 @@ class Saver(Keeper, SyncSaver):
     """
 
     def __repr__(self) -> str:
-        runs = sum(len(owner.runs) for owner in self._all_owners())
-        return f"<{type(self).__name__} {self.backend!r}, {runs} runs>"
+        now = self.statistics()
+        return (
+            f"<{type(self).__name__} {self.backend!r}: {now.runs} runs, {now.hot_threads} threads "
+            f"at hand, {now.writes} writes in {now.batches} batches>"
+        )
 
     async def asetup(self) -> None:
         """Does nothing: storage is opened and migrated on first use."""

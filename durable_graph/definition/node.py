@@ -150,8 +150,8 @@ class Node:
         input: what it reads.
         retry: policies; the first whose `retry_on` matches an error decides.
         metadata: the user's, shown in events.
-        destinations: nodes that its commands may go to, as far as it says so; ``None`` if it
-            does not say.
+        destinations: nodes that its commands may go to, as far as it says so, each with what is
+            written at the edge; ``None`` if it does not say.
         targets: nodes behind its plain edges.
         branches: its conditional edges.
         joins: the joins it is a source of.
@@ -162,7 +162,7 @@ class Node:
     input: Schema
     retry: tuple[RetryPolicy, ...] = ()
     metadata: Mapping[str, Any] | None = None
-    destinations: tuple[str, ...] | None = None
+    destinations: Mapping[str, str | None] | None = None
     targets: tuple[str, ...] = ()
     branches: tuple[Branch, ...] = ()
     joins: tuple[Join, ...] = ()

@@ -47,6 +47,16 @@ class HotThreads:
     def __repr__(self) -> str:
         return f"<HotThreads {len(self._entries)} threads, {self._held} bytes>"
 
+    @property
+    def threads(self) -> int:
+        """How many threads' states are here."""
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """How many bytes of values they hold."""
+        return self._held
+
     def position(self, key: ThreadKey, definition: GraphDefinition) -> Position | None:
         """Where a thread stood when its state was put here by this graph."""
         entry = self._entries.get(key)

@@ -20,6 +20,7 @@ from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.live import LiveThread
 from durable_graph.engine.opening import leave_answer, open_run, open_unstored
 from durable_graph.engine.run import Run
+from durable_graph.engine.statistics import RunStatistics, Tally
 from durable_graph.engine.stream import Event, Stream
 from durable_graph.errors import DurableGraphError
 from durable_graph.log.fold import Scope
@@ -127,6 +128,7 @@ class RunTask:
         keeper: where threads are stored; ``None`` for a run that is not stored.
         call: the call.
         modes: what is watched.
+        tally: where it is counted.
     """
 
     def __init__(
@@ -135,7 +137,11 @@ class RunTask:
         keeper: Keeper | None,
         call: Call,
         modes: Collection[StreamMode] = (),
+        *,
+        tally: Tally,
     ) -> None:
+        self._tally = tally
+        tally.begun()
         self._keeper = keeper
         self._key = ThreadKey.of(call.thread) if call.thread is not None else None
         self._stream = Stream(modes)
@@ -156,6 +162,7 @@ class RunTask:
     def _after(self, task: asyncio.Task[Result]) -> None:
         keeper, key = self._keeper, self._key
         self._stream.close()
+        self._tally.ended(self._stream.supersteps, self._stream.events)
         if keeper is not None and key is not None:
             ending = keeper.ending.get(key)
             if ending is not None and ending[1] is self._ended:
@@ -164,6 +171,12 @@ class RunTask:
         if self._left and not task.cancelled():
             # Nobody is there to be told; that it failed stands in the thread's status.
             task.exception()
+
+    def statistics(self) -> RunStatistics:
+        """How far it is."""
+        stream = self._stream
+        state = "ended" if self._task.done() else "running"
+        return RunStatistics(state, stream.supersteps, stream.events, stream.waiting)
 
     async def next(self) -> Event | None:
         """The next event; ``None`` once the run has ended.

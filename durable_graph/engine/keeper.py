@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from durable_graph.engine.context import current_task
 from durable_graph.engine.hot import HotThreads
 from durable_graph.engine.owner import Heart, Lease, Owner, owner_is_alive
+from durable_graph.engine.statistics import SaverStatistics
 from durable_graph.errors import StorageClosedError, ThreadBusyError
 from durable_graph.log.records import Head, ThreadKey
 from durable_graph.ports.backend import Backend
@@ -173,6 +174,22 @@ class Keeper:
                 f"{type(self).__name__} was made before this process was forked. Make a new one "
                 f"in every process."
             )
+
+    def statistics(self) -> SaverStatistics:
+        """What it holds, and what it has done, at this moment."""
+        owners = [owner for owner in self._all_owners() if owner.alive]
+        writers = [owner.writer for owner in owners]
+        return SaverStatistics(
+            loops=len(owners),
+            runs=sum(len(owner.runs) for owner in owners),
+            unsettled=sum(len(owner.left) for owner in owners),
+            hot_threads=self.hot.threads,
+            hot_bytes=self.hot.size,
+            writes=sum(writer.writes for writer in writers),
+            batches=sum(writer.batches for writer in writers),
+            write_seconds=sum(writer.seconds for writer in writers),
+            beats=sum(owner.beats + owner.writer.beats for owner in owners),
+        )
 
     async def aclose(self) -> None:
         """Release the backend. Runs that are under way end with an error."""

@@ -81,6 +81,8 @@ class Owner:
         self._lease = lease
         self._last_pulse = clock.monotonic()
         self._asked = False
+        self.beats = 0
+        """Signs of life that were stored by themselves, not in a write."""
         _owners[self.id] = self
 
     @property
@@ -190,6 +192,7 @@ class Heart:
                 since = self._clock.monotonic() - owner.writer.last_beat
                 if since >= self._lease.interval / 2:
                     await self._backend.beat(owner.process)
+                    owner.beats += 1
                     owner.writer.last_beat = self._clock.monotonic()
             for run, log in list(owner.left.items()):
                 with contextlib.suppress(Exception):

@@ -328,6 +328,7 @@ class Run:
         planned = plan(live.definition, scope.joins, results)
         if scope.due[0].node != START:
             self._steps += 1
+            self.stream.supersteps += 1
         stop = self._stop = self._stop_after(results, planned.due)
         riders, self._unwritten = self._unwritten, []
         told = self.teller.keep(riders)

@@ -65,10 +65,19 @@ class Stream:
         self._room = threading.Condition()
         self._posted = 0
         self._threads_wait = False
+        self.events = 0
+        """How many there have been."""
+        self.supersteps = 0
+        """How many supersteps the run has come through."""
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
         return f"<Stream {state}, {len(self._buffer)} events wait>"
+
+    @property
+    def waiting(self) -> int:
+        """How many events nobody has taken yet."""
+        return len(self._buffer)
 
     @property
     def closed(self) -> bool:
@@ -85,6 +94,7 @@ class Stream:
         if self._closed:
             return
         self._buffer.append(event)
+        self.events += 1
         if self._watcher is not None and not self._watcher.done():
             self._watcher.set_result(None)
 

@@ -64,6 +64,10 @@ class Writer:
         self._queue: list[RunLog] = []
         self._flushing = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self.writes = self.batches = self.beats = 0
+        """Appends handed to storage, in how many pieces, and signs of life that rode along."""
+        self.seconds = 0.0
+        """What all batches took."""
         self.last_beat = float("-inf")
         """When a sign of life was last stored, by the monotonic clock."""
 
@@ -76,6 +80,8 @@ class Writer:
         """Write what a log has waiting, in the caller's own task."""
         try:
             append = log.seal()
+            self.writes += 1
+            self.batches += 1
             (outcome,) = await self._backend.append((append,))
         except BaseException as error:
             log.failed(error)
@@ -200,8 +206,15 @@ class Writer:
         # Every try carries the sign of life that is due, not only the first: who claims a thread
         # by a write that had to be asked for again would be taken for dead otherwise.
         beat = self._process
-        if beat is None or self._clock.monotonic() - self.last_beat < self._interval:
-            return await self._backend.append(batch)
-        outcomes = await self._backend.append(batch, beat)
-        self.last_beat = self._clock.monotonic()
-        return outcomes
+        begin = self._clock.monotonic()
+        self.writes += len(batch)
+        self.batches += 1
+        try:
+            if beat is None or begin - self.last_beat < self._interval:
+                return await self._backend.append(batch)
+            outcomes = await self._backend.append(batch, beat)
+            self.beats += 1
+            self.last_beat = self._clock.monotonic()
+            return outcomes
+        finally:
+            self.seconds += self._clock.monotonic() - begin

@@ -10,12 +10,15 @@ from typing import Any, Generic, Literal, Self, Unpack, overload
 from typing_extensions import TypeVar
 
 from durable_graph.definition.graph import GraphDefinition
+from durable_graph.drawing.describe import describe
+from durable_graph.drawing.graph import Graph
 from durable_graph.engine import shapes
 from durable_graph.engine.call import Call
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.editing import edit
 from durable_graph.engine.invoke import Result, RunTask
 from durable_graph.engine.snapshots import history, snapshot
+from durable_graph.engine.statistics import GraphStatistics, RunStatistics, Tally
 from durable_graph.engine.stream import Event, MessageEvent
 from durable_graph.errors import ConfigError, MissingCheckpointerError
 from durable_graph.graph.config import (
@@ -76,6 +79,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         self._interrupt_before = nodes_of(definition, interrupt_before, "interrupt_before")
         self._interrupt_after = nodes_of(definition, interrupt_after, "interrupt_after")
         self._config: RunnableConfig = config if config is not None else {}
+        self._tally = Tally()
 
     def __repr__(self) -> str:
         nodes = ", ".join(self.definition.nodes)
@@ -83,7 +87,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
 
     def with_config(self, config: RunnableConfig) -> Self:
         """The same graph, whose calls have this config beneath their own."""
-        return type(self)(
+        other = type(self)(
             self.definition,
             self.checkpointer,
             interrupt_before=self._interrupt_before,
@@ -91,6 +95,49 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             store=self.store,
             config=merge_configs(self._config, config),
         )
+        other._tally = self._tally
+        return other
+
+    def statistics(self) -> GraphStatistics:
+        """How large it is, and what it has been used for in this process."""
+        tally = self._tally
+        return GraphStatistics(
+            name=self.name,
+            nodes=len(self.definition.nodes),
+            edges=len(self.get_graph().edges),
+            keys=len(self.definition.channels),
+            calls=tally.calls,
+            running=tally.running,
+            supersteps=tally.supersteps,
+            events=tally.events,
+        )
+
+    def get_graph(self, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Graph:
+        """The graph to look at: it draws itself as Mermaid, SVG, PNG and text.
+
+        Args:
+            config: means nothing here; LangGraph takes one.
+            xray: whether nodes that are graphs are opened; a number says how many levels deep.
+        """
+        return describe(
+            self.definition,
+            before=self._interrupt_before,
+            after=self._interrupt_after,
+            xray=xray,
+        )
+
+    async def aget_graph(
+        self, config: RunnableConfig | None = None, *, xray: int | bool = False
+    ) -> Graph:
+        """See `get_graph`."""
+        return self.get_graph(config, xray=xray)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        try:
+            shown = self.get_graph()._repr_mimebundle_()
+        except Exception:  # a notebook that only wants to show a value must not fail
+            shown = {}
+        return {**shown, "text/plain": repr(self)}
 
     async def ainvoke(
         self,
@@ -153,7 +200,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             parts = self.astream(input, config, stream_mode=stream_mode, **options)
             return [part async for part in parts]
         call = self._call_to_run(input, config, **options)
-        result = await RunTask(self.definition, self.checkpointer, call).result()
+        result = await RunTask(self.definition, self.checkpointer, call, tally=self._tally).result()
         return _returned(result)
 
     # What comes depends on how it is asked for; one overload for each shape of events.
@@ -262,7 +309,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             control=control,
         )
         several = stream_mode is not None and not isinstance(stream_mode, str)
-        begin = partial(RunTask, self.definition, self.checkpointer, call, modes)
+        begin = partial(RunTask, self.definition, self.checkpointer, call, modes, tally=self._tally)
         return RunStream(begin, several=several, version=version)
 
     async def aget_state(self, config: RunnableConfig) -> StateSnapshot:
@@ -414,6 +461,17 @@ class RunStream(AsyncIterator[EventT]):
         self._task: RunTask | None = None
         self._over = False
         self._waiting = False
+
+    def __repr__(self) -> str:
+        now = self.statistics()
+        return (
+            f"<RunStream {now.state}: {now.supersteps} supersteps, {now.events} events, "
+            f"{now.waiting} of them waiting>"
+        )
+
+    def statistics(self) -> RunStatistics:
+        """How far the run is."""
+        return RunStatistics("new", 0, 0, 0) if self._task is None else self._task.statistics()
 
     def __aiter__(self) -> Self:
         return self

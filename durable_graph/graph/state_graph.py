@@ -37,7 +37,7 @@ class _Spec:
     input: Any
     retry: tuple[RetryPolicy, ...]
     metadata: Mapping[str, Any] | None
-    destinations: tuple[str, ...] | None
+    destinations: Mapping[str, str | None] | None
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 or the whole state. Keys that only it declares are private to those who do.
             retry_policy: when to try again after an error; of several, the first that matches.
             destinations: the nodes that its commands may go to, if its return annotation does
-                not say.
+                not say; as a dict, with what pictures write at the edges.
 
         Raises:
             GraphDefinitionError: the name is taken or reserved, or the function is none.
@@ -188,7 +188,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             input=input_schema,
             retry=policies_of(retry_policy, node),
             metadata=metadata,
-            destinations=destinations_of(action) if destinations is None else _names(destinations),
+            destinations=_destinations(action, destinations),
         )
         return self
 
@@ -423,6 +423,15 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
 def _names(given: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
     # A text is a sequence of letters, which nobody means.
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _destinations(
+    action: Callable[..., Any], given: Mapping[str, str] | Sequence[str] | None
+) -> Mapping[str, str | None] | None:
+    if given is None:
+        found = destinations_of(action)
+        return None if found is None else dict.fromkeys(found)
+    return dict(given) if isinstance(given, Mapping) else dict.fromkeys(_names(given))
 
 
 def _is_schema(annotation: Any) -> bool:

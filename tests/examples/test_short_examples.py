@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.examples.conftest import EXAMPLES, Run
@@ -86,6 +88,18 @@ def test_a_fan_out_gathers_in_order_and_is_not_done_twice(run: Run) -> None:
         ended = run("fan_out.py")
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.splitlines()[-1] == expected
+
+
+def test_a_graph_draws_itself(run: Run, tmp_path: Path) -> None:
+    """Mermaid and boxes are printed, three pictures are written."""
+    ended = run("drawing.py")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("graph TD;\n")
+    assert '\tcheck -.->|"yes"| send;\n' in ended.stdout
+    assert "interrupt before │" in ended.stdout
+    for name in ("support.png", "support_by_mermaid.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert "triage" in (tmp_path / "support.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))

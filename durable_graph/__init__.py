@@ -12,6 +12,7 @@ from durable_graph.graph.state_graph import StateGraph
 from durable_graph.registry import open_saver
 from durable_graph.saver import InMemorySaver, MemorySaver
 from durable_graph.state.messages import MessagesState, add_messages
+from durable_graph.state.register import register_type
 from durable_graph.store import InMemoryStore
 from durable_graph.types import (
     END,
@@ -51,5 +52,6 @@ __all__ = [
     "get_stream_writer",
     "interrupt",
     "open_saver",
+    "register_type",
     "step",
 ]

@@ -39,6 +39,9 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
 
 `interrupt()` stops a node with `GraphInterrupt`, which is a `BaseException` so that a node's
 ``except Exception`` cannot swallow a question by accident.
+
+What is probably a mistake, but need not be one, is a warning: `UnknownKeyWarning`,
+`UnreachableNodeWarning`.
 """
 
 from __future__ import annotations
@@ -84,7 +87,9 @@ __all__ = [
     "ThreadBusyError",
     "ThreadNotFoundError",
     "UnknownInterruptError",
+    "UnknownKeyWarning",
     "UnknownTypeError",
+    "UnreachableNodeWarning",
 ]
 
 
@@ -250,6 +255,14 @@ class StepOutcomeUnknownError(OutcomeUnknownError, RuntimeError):
 
     Give the step a `reconcile` function that finds out, or declare it idempotent.
     """
+
+
+class UnknownKeyWarning(UserWarning):
+    """An update with a key that the state does not have; the key was left out."""
+
+
+class UnreachableNodeWarning(UserWarning):
+    """A node that nothing seems to lead to."""
 
 
 class GraphInterrupt(BaseException):

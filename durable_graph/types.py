@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import (
     Any,
     Final,
@@ -191,9 +191,14 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class Overwrite:
-    """An update that replaces a key's value instead of going through its reducer."""
+    """An update that replaces a key's value instead of going through its reducer.
+
+    As plain data it is ``{"type": "__overwrite__", "value": ...}`` or ``{"__overwrite__": ...}``,
+    for updates that come as JSON.
+    """
 
     value: Any
+    type: Literal["__overwrite__"] = field(default="__overwrite__", repr=False)
 
 
 def default_retry_on(error: Exception) -> bool:

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from durable_graph.definition.graph import GraphDefinition
-from durable_graph.errors import InvalidUpdateError
-from durable_graph.log.codec import Codec, TypeCodec, UnstorableValueError, blob_reference
+from durable_graph.errors import IntegrityError, InvalidUpdateError, UnknownKeyWarning
+from durable_graph.log.codec import Codec, UnstorableValueError, blob_reference
 from durable_graph.log.delta import WORTHWHILE, Encoded, Written, diff, flat, growth
+from durable_graph.log.registered import TypeCodec
 from durable_graph.log.seal import blob_digest
 from durable_graph.state.channel import Channel
-from durable_graph.state.messages import add_messages, as_messages
+from durable_graph.state.messages import as_messages, merge_messages
 from durable_graph.types import Overwrite
 
-__all__ = ["LARGE", "Freezer", "UnknownKeyWarning"]
+__all__ = ["LARGE", "Freezer"]
 
 LARGE: Final = 4096
 """Values of at least so many encoded bytes are stored by content."""
@@ -28,15 +29,12 @@ LARGE: Final = 4096
 _MUCH: Final = 2**20
 
 
-class UnknownKeyWarning(UserWarning):
-    """An update with a key that the state does not have; the key was left out."""
-
-
 class Freezer:
     """Encodes what goes into one thread.
 
     Attributes:
         blobs: large values by digest: at least those of the present state.
+        checkpoint: whose values are read, for errors to name.
     """
 
     def __init__(
@@ -45,11 +43,15 @@ class Freezer:
         codec: Codec,
         secret: bytes,
         new_id: Callable[[], str],
+        thread: str = "",
+        checkpoint: str = "",
     ) -> None:
         self._definition = definition
         self._codec = codec
         self._secret = secret
         self._new_id = new_id
+        self._thread = thread
+        self.checkpoint = checkpoint
         self._spoken: str | None = None
         self.blobs: dict[str, bytes] = {}
         self._new: dict[str, bytes] = {}
@@ -62,8 +64,19 @@ class Freezer:
         self._codec.learn(types)
 
     def thaw(self, value: Encoded) -> Any:
-        """A fresh value that its taker may change."""
-        return self._codec.decode(value if type(value) is bytes else flat(value), self.blobs)
+        """A fresh value that its taker may change.
+
+        Raises:
+            IntegrityError: it is damaged, or (`UnknownTypeError`) of a type nobody knows here. It
+                names thread and checkpoint.
+        """
+        try:
+            return self._codec.decode(value if type(value) is bytes else flat(value), self.blobs)
+        except IntegrityError as error:
+            if not self._thread:
+                raise
+            place = f"Thread {self._thread!r}, checkpoint {self.checkpoint or 'unknown'}"
+            raise type(error)(f"{place}: {error}") from error
 
     def update(
         self,
@@ -188,8 +201,10 @@ class Freezer:
     def _checked(self, node: str, channel: Channel, value: Any, *, replaces: bool) -> bytes:
         key = channel.key
         try:
-            if channel.reducer is add_messages and not replaces:
-                value = as_messages(value, self._name_message)
+            if channel.messages is not None:
+                value = as_messages(value, self._name_message, channel.messages)
+                if replaces:  # what is to be removed, or comes twice, has no place in a state
+                    value = merge_messages((), value)
             # What a reducer takes need not be of the key's own type; what it makes does.
             check = self._definition.checks.get(key)
             applies = check is not None and (replaces or not check.whole)
@@ -254,6 +269,9 @@ def _plain_dict(value: Any) -> bool:
 def _overwrite(value: Any) -> tuple[bool, Any]:
     if isinstance(value, Overwrite):
         return True, value.value
-    if type(value) is dict and len(value) == 1 and "__overwrite__" in value:
-        return True, value["__overwrite__"]
+    if type(value) is dict:  # as it comes out of JSON, in either of LangGraph's spellings
+        if len(value) == 1 and "__overwrite__" in value:
+            return True, value["__overwrite__"]
+        if len(value) == 2 and value.get("type") == "__overwrite__" and "value" in value:
+            return True, value["value"]
     return False, value

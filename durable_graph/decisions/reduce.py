@@ -17,7 +17,7 @@ from durable_graph.decisions.freeze import Freezer
 from durable_graph.errors import InvalidUpdateError
 from durable_graph.log.delta import SAME, Encoded, Op, Rope, Written, apply_op, diff
 from durable_graph.state.channel import Channel
-from durable_graph.state.messages import add_messages, merge_messages, message_id
+from durable_graph.state.messages import merge_messages, message_id
 from durable_graph.types import UNSET
 
 __all__ = ["Reducers"]
@@ -84,7 +84,7 @@ class Reducers:
             if all(type(w) is bytes and w[:1] == b"[" for _, _, w in writes):
                 return self._append(base, writes)
             return None
-        if channel.reducer is add_messages:
+        if channel.messages is not None:
             return self._append_messages(channel.key, base, writes)
         return None
 
@@ -136,7 +136,7 @@ class Reducers:
     ) -> tuple[Op, Encoded | None]:
         thaw = self._freezer.thaw
         value = thaw(base) if base is not None else _copy_of_initial(self._freezer, channel)
-        reducer = merge_messages if channel.reducer is add_messages else channel.reducer
+        reducer = merge_messages if channel.messages is not None else channel.reducer
         whole = []
         for task, node, written in writes:
             absolute = apply_op(base, written, lambda _: ()) if type(written) is tuple else written

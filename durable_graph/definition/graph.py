@@ -12,18 +12,21 @@ from typing import Any
 import orjson
 
 from durable_graph.definition.node import Node
-from durable_graph.errors import GraphDefinitionError, IncompatibleGraphError
+from durable_graph.errors import (
+    GraphDefinitionError,
+    IncompatibleGraphError,
+    UnreachableNodeWarning,
+)
 from durable_graph.log.codec import Codec, UnstorableValueError
 from durable_graph.state.channel import Channel
+from durable_graph.state.families import FAMILIES
+from durable_graph.state.langchain import prepare
 from durable_graph.state.messages import MESSAGE_TYPES
-from durable_graph.state.schema import Check, Schema, checks_of, storable_types
+from durable_graph.state.schema import Check, Schema, checks_of
+from durable_graph.state.storable import storable_types
 from durable_graph.types import END, START, UNSET
 
-__all__ = ["GraphDefinition", "UnreachableNodeWarning"]
-
-
-class UnreachableNodeWarning(UserWarning):
-    """A node that nothing seems to lead to."""
+__all__ = ["GraphDefinition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,7 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def _codec(schemas: Iterable[Schema]) -> Codec:
+    prepare()
     types = {entry.cls: entry for entry in MESSAGE_TYPES}
     for schema in schemas:
         annotations = [channel.annotation for channel in schema.channels.values()]
@@ -203,7 +207,7 @@ def _codec(schemas: Iterable[Schema]) -> Codec:
             for entry in storable_types(annotation):
                 types.setdefault(entry.cls, entry)
     try:
-        return Codec(types.values())
+        return Codec(types.values(), FAMILIES)
     except ValueError as error:
         raise GraphDefinitionError(str(error)) from None
 

@@ -151,6 +151,7 @@ class LiveThread:
                 blobs = {**blobs, self.definition.fingerprint: self.definition.description}
             receipt = self.log.add(body, now, commit=info, onto=onto, by=by, blobs=blobs)
         self.scope.commit(body, info, now, self.call.run, after)
+        self.freezer.checkpoint = info.id
         self._changed = None
         if self.freezer.heavy:
             self.freezer.keep(self.scope.blobs())

@@ -214,7 +214,7 @@ def hold(
     freezer = (
         view.freezer
         if view is not None
-        else Freezer(definition, definition.codec, secret, keeper.chance.id)
+        else Freezer(definition, definition.codec, secret, keeper.chance.id, key.thread)
     )
     log = RunLog(
         owner.writer,

@@ -107,7 +107,14 @@ async def _folded(
         results = [r for r in reading.after if r.kind != "commit" and r.body is not None]
         fold_records(after, results, head.secret, key.thread)
         _take_riders(after, reading.after, head, key.thread)
-    freezer = Freezer(definition, definition.codec, head.secret, keeper.chance.id)
+    freezer = Freezer(
+        definition,
+        definition.codec,
+        head.secret,
+        keeper.chance.id,
+        key.thread,
+        scope.checkpoint,
+    )
     live = (after or scope).blobs()
     freezer.blobs.update(await fetch_blobs(keeper, key, live, head.secret))
     complete = live <= freezer.blobs.keys()

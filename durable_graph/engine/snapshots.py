@@ -195,6 +195,8 @@ class _Page:
                 self._definition.codec,
                 self._head.secret,
                 self._keeper.chance.id,
+                self._key.thread,
+                scope.checkpoint,
             )
             freezer.blobs.update(
                 await fetch_blobs(self._keeper, self._key, after.blobs(), self._head.secret)

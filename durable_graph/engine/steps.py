@@ -35,10 +35,11 @@ from durable_graph.errors import (
     StepConflictError,
     StepOutcomeUnknownError,
 )
-from durable_graph.log.codec import Codec, TypeCodec, UnstorableValueError
+from durable_graph.log.codec import Codec, UnstorableValueError
 from durable_graph.log.records import Step, Steps
+from durable_graph.log.registered import TypeCodec
 from durable_graph.log.seal import blob_digest
-from durable_graph.state.schema import storable_types
+from durable_graph.state.storable import storable_types
 from durable_graph.types import NOT_DONE, RetryPolicy, StepClaim
 
 if TYPE_CHECKING:

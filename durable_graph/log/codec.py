@@ -8,37 +8,25 @@ is stored as ``{"~dict":[[key,value],...]}``, so no user value can look like a t
 Why a walk before orjson, which is much faster: orjson alone turns NaN into null, tuples into
 lists and enums into their values, without a word.
 
-Loading builds only what is listed here or was registered by the application (`TypeCodec`):
-bytes name a tag, never a module or a class.
+Loading builds only what is listed in `standard`, what the graph's annotations mention, and what
+was registered by the application: bytes name a tag, never a module or a class.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
-from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
 
 import orjson
 
 from durable_graph.errors import IntegrityError, UnknownTypeError
+from durable_graph.log.registered import REGISTRY, TypeCodec, TypeFamily
+from durable_graph.log.standard import READERS, WRITERS, UnstorableValueError
 
-__all__ = [
-    "BlobSource",
-    "Codec",
-    "TypeCodec",
-    "UnstorableValueError",
-    "blob_reference",
-    "blobs_in",
-]
+__all__ = ["BlobSource", "Codec", "UnstorableValueError", "blob_reference", "blobs_in"]
 
 BlobSource: TypeAlias = Mapping[str, bytes]
 """Large values by the digest that stands for them in the encoded bytes."""
@@ -51,52 +39,45 @@ _NO_BLOBS: Final[BlobSource] = {}
 _NESTED: Final = "it is nested too deeply, or contains itself"
 
 
-class UnstorableValueError(TypeError):
-    """A value that has no exact stored form. The engine names node and key around it."""
+class Codec:
+    """Encodes and decodes values; one per compiled graph, since it knows the graph's types.
 
-
-@dataclass(frozen=True, slots=True)
-class TypeCodec:
-    """How one application type is stored.
-
-    Attributes:
-        tag: the name that stands for the type in stored bytes; never change it.
-        cls: the type; instances of subclasses are not taken.
-        encode: turns an instance into storable data.
-        decode: turns ``(data, version)`` back into an instance.
-        version: stored beside the data and handed to `decode`.
+    Args:
+        types: the types that the graph's annotations mention.
+        families: where other types are looked up when they are met, after what the application
+            has registered.
     """
 
-    tag: str
-    cls: type[Any]
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any, int], Any]
-    version: int = 1
+    __slots__ = ("_by_class", "_by_tag", "_families")
 
-
-class Codec:
-    """Encodes and decodes values; one per compiled graph, since it knows the graph's types."""
-
-    __slots__ = ("_by_class", "_by_tag")
-
-    def __init__(self, types: Iterable[TypeCodec] = ()) -> None:
+    def __init__(
+        self, types: Iterable[TypeCodec] = (), families: Sequence[TypeFamily] = ()
+    ) -> None:
         self._by_class: dict[type[Any], TypeCodec] = {}
         self._by_tag: dict[str, TypeCodec] = {}
+        self._families = (REGISTRY, *families)
         for entry in types:
-            self._add(entry)
+            self._take(entry)
 
-    def _add(self, entry: TypeCodec) -> None:
-        other = self._by_tag.setdefault(entry.tag, entry)
-        if other.cls is not entry.cls:
-            raise ValueError(
-                f"Two types want the stored name {entry.tag!r}: {other.cls!r} and "
-                f"{entry.cls!r}. Give one of them another name."
-            )
+    def _take(self, entry: TypeCodec) -> TypeCodec:
+        """Know a type from now on.
+
+        Raises:
+            ValueError: its stored name stands for another one.
+        """
+        for other in (self._by_tag.setdefault(entry.tag, entry), REGISTRY.by_tag(entry.tag)):
+            if other is not None and other.cls is not entry.cls:
+                raise ValueError(
+                    f"Two types want the stored name {entry.tag!r}: {other.cls!r} and "
+                    f"{entry.cls!r}. Give one of them another name: "
+                    f'register_type("another.name", {entry.cls.__name__}).'
+                )
         self._by_class[entry.cls] = entry
+        return entry
 
     def holding(self) -> Codec:
         """A codec for a run that is not stored: what has no stored form is kept as it is."""
-        return _HoldingCodec(self._by_class.values())
+        return _HoldingCodec(self._by_class.values(), self._families[1:])
 
     def learn(self, types: Iterable[TypeCodec]) -> None:
         """Take on types that came to be known later; what one knows already stays as it is.
@@ -106,7 +87,7 @@ class Codec:
         """
         for entry in types:
             if entry.cls not in self._by_class:
-                self._add(entry)
+                self._take(entry)
 
     def encode(self, value: Any) -> bytes:
         """The stored form of a value.
@@ -115,7 +96,7 @@ class Codec:
             UnstorableValueError: there is no form that would come back exactly.
         """
         try:
-            plain = value if type(value) in _LEAF else self._walk(value)
+            plain = value if type(value) in _LEAF else self.walk(value)
         except RecursionError:
             raise UnstorableValueError(_NESTED) from None
         try:
@@ -147,11 +128,12 @@ class Codec:
         if _MARK not in data:  # plain data, the usual case, needs no second walk
             return plain
         try:
-            return self._restore(plain, blobs)
+            return self.restored(plain, blobs)
         except RecursionError:
             raise IntegrityError("A stored value is nested too deeply.") from None
 
-    def _walk(self, value: Any) -> Any:
+    def walk(self, value: Any) -> Any:
+        """A value as plain data with tags, for those who write parts of others."""
         kind = type(value)
         if kind in _LEAF:
             return value
@@ -159,36 +141,51 @@ class Codec:
             out = {}
             for key, item in value.items():
                 if type(key) is not str or key[:1] == "~":
-                    return {"~dict": [[self._walk(k), self._walk(v)] for k, v in value.items()]}
-                out[key] = item if type(item) in _LEAF else self._walk(item)
+                    return {"~dict": [[self.walk(k), self.walk(v)] for k, v in value.items()]}
+                out[key] = item if type(item) in _LEAF else self.walk(item)
             return out
         if kind is list:
-            return [item if type(item) in _LEAF else self._walk(item) for item in value]
+            return [item if type(item) in _LEAF else self.walk(item) for item in value]
         if kind is float:
             return value if math.isfinite(value) else {"~float": repr(value)}
         entry = self._by_class.get(kind)
         if entry is not None:
-            return {"~type": [entry.tag, entry.version, self._walk(entry.encode(value))]}
-        builtin = _BUILTIN.get(kind)
+            return {"~type": [entry.tag, entry.version, self.walk(entry.encode(value))]}
+        builtin = WRITERS.get(kind)
         return builtin(self, value) if builtin is not None else self._other(value)
 
     def _other(self, value: Any) -> Any:
         kind = type(value)
+        for family in self._families:
+            entry = family.by_class(kind)
+            if entry is not None:
+                self._take_late(entry)
+                return self.walk(value)
+        return self._formless(value)
+
+    def _take_late(self, entry: TypeCodec) -> None:
+        try:
+            self._take(entry)
+        except ValueError as error:
+            raise UnstorableValueError(str(error)) from None
+
+    def _formless(self, value: Any) -> Any:
+        kind = type(value)
         raise UnstorableValueError(
-            f"a {kind.__module__}.{kind.__qualname__} has no stored form; use it in the "
-            f"state's annotations, or return plain data"
+            f"a {kind.__module__}.{kind.__qualname__} has no stored form; {_advice(kind)}"
         )
 
-    def _restore(self, plain: Any, blobs: BlobSource) -> Any:
+    def restored(self, plain: Any, blobs: BlobSource = _NO_BLOBS) -> Any:
+        """What `walk` made plain, as it was."""
         if type(plain) is list:
-            return [self._restore(item, blobs) for item in plain]
+            return [self.restored(item, blobs) for item in plain]
         if type(plain) is not dict:
             return plain
         if len(plain) == 1:
             ((tag, content),) = plain.items()
             if tag[:1] == "~":
                 return self._untag(tag, content, blobs)
-        return {key: self._restore(item, blobs) for key, item in plain.items()}
+        return {key: self.restored(item, blobs) for key, item in plain.items()}
 
     def _untag(self, tag: str, content: Any, blobs: BlobSource) -> Any:
         restore = _RESTORE.get(tag)
@@ -206,12 +203,21 @@ class Codec:
 
     def _entry(self, tag: Any) -> TypeCodec:
         entry = self._by_tag.get(tag)
-        if entry is None:
-            raise UnknownTypeError(
-                f"A stored value is of the type {tag!r}, which this graph does not register. "
-                f"Annotate a state key with it."
-            )
-        return entry
+        if entry is not None:
+            return entry
+        if type(tag) is str:
+            # Format 1 had no mark for this library's own types.
+            entry = REGISTRY.by_tag(tag) or self._by_tag.get("~" + tag)
+            if entry is not None:
+                return entry
+            for family in self._families:
+                entry = family.by_tag(tag)
+                if entry is not None:
+                    return entry
+        raise UnknownTypeError(
+            f"A stored value is of the type {tag!r}, which this program does not know. Annotate a "
+            f"state key with it, or name it with register_type({tag!r}, ...)."
+        )
 
 
 class _HoldingCodec(Codec):
@@ -219,16 +225,33 @@ class _HoldingCodec(Codec):
 
     __slots__ = ("_held",)
 
-    def __init__(self, types: Iterable[TypeCodec] = ()) -> None:
-        super().__init__(types)
+    def __init__(
+        self, types: Iterable[TypeCodec] = (), families: Sequence[TypeFamily] = ()
+    ) -> None:
+        super().__init__(types, families)
         self._held: dict[int, Any] = {}
 
-    def _other(self, value: Any) -> Any:
+    def _formless(self, value: Any) -> Any:
         self._held[id(value)] = value
         return {"~held": id(value)}
 
     def _untag(self, tag: str, content: Any, blobs: BlobSource) -> Any:
         return self._held[content] if tag == "~held" else super()._untag(tag, content, blobs)
+
+
+def _advice(kind: type[Any]) -> str:
+    """What somebody may do who wants to store an instance of a class without a stored form."""
+    name = kind.__name__
+    if issubclass(kind, re.Pattern):
+        return "keep its text, and compile it where it is used"
+    if issubclass(kind, BaseException):
+        return "keep what you need of it as text, such as repr(error)"
+    if name.startswith("Secret"):
+        return "it would be written down in clear: keep secrets out of the state"
+    return (
+        f"annotate a state key with it if it is a dataclass, model, enum or named tuple, name it "
+        f'with register_type("{name}", {name}, ...), or return plain data'
+    )
 
 
 def blob_reference(digest: str) -> bytes:
@@ -272,71 +295,6 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _zone(value: datetime | time) -> Any:
-    match value.tzinfo:
-        case None:
-            return None
-        case ZoneInfo(key=str(key)) as named if type(named) is ZoneInfo and key in _zones():
-            return key
-        case timezone() as fixed:
-            # What pickle would keep: the offset, and the name if it was given one.
-            offset, *name = fixed.__getinitargs__()  # type: ignore[attr-defined]
-            return [offset.days, offset.seconds, offset.microseconds, *name]
-        case other:
-            raise UnstorableValueError(f"a time in the zone {other!r} has no stored form")
-
-
-def _unzone(codec: Codec, plain: Any) -> ZoneInfo | timezone | None:
-    if plain is None:
-        return None
-    if isinstance(plain, str):
-        # `ZoneInfo` looks for a zone that it does not know in a module of that name.
-        if plain not in _zones():
-            raise UnknownTypeError(
-                f"A stored time is in the zone {plain!r}, which this machine does not know. "
-                f"Install its time zones, or the package tzdata."
-            )
-        return ZoneInfo(plain)
-    days, seconds, microseconds, *name = codec._restore(plain, _NO_BLOBS)
-    return timezone(timedelta(days, seconds, microseconds), *name)
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _write_datetime(codec: Codec, value: datetime) -> Any:
-    return {"~datetime": [value.replace(tzinfo=None).isoformat(), value.fold, _zone(value)]}
-
-
-def _read_datetime(codec: Codec, content: Any, blobs: BlobSource) -> datetime:
-    text, fold, zone = content
-    return datetime.fromisoformat(text).replace(fold=fold, tzinfo=_unzone(codec, zone))
-
-
-def _write_time(codec: Codec, value: time) -> Any:
-    return {"~time": [value.replace(tzinfo=None).isoformat(), value.fold, _zone(value)]}
-
-
-def _read_time(codec: Codec, content: Any, blobs: BlobSource) -> time:
-    text, fold, zone = content
-    return time.fromisoformat(text).replace(fold=fold, tzinfo=_unzone(codec, zone))
-
-
-def _sorted(codec: Codec, value: Iterable[Any]) -> list[Any]:
-    # A set has no order of its own; one order for one content keeps equal values equal in bytes.
-    encoded = sorted(codec.encode(item) for item in value)
-    return [orjson.Fragment(item) for item in encoded]
-
-
-def _bytes(content: Any) -> bytes:
-    try:
-        return base64.b64decode(content, validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error
-
-
 def _read_blob(codec: Codec, digest: Any, blobs: BlobSource) -> Any:
     data = blobs.get(digest)
     if data is None:
@@ -346,49 +304,19 @@ def _read_blob(codec: Codec, digest: Any, blobs: BlobSource) -> Any:
 
 def _read_type(codec: Codec, content: Any, blobs: BlobSource) -> Any:
     tag, version, payload = content
-    return codec._entry(tag).decode(codec._restore(payload, blobs), version)
+    entry = codec._entry(tag)
+    if type(version) is not int or version < 1:
+        raise ValueError(version)
+    if version > entry.version:
+        raise UnknownTypeError(
+            f"A stored value is of version {version} of the type {tag!r}, of which this program "
+            f"knows version {entry.version}. It was written by a newer program: read it there."
+        )
+    return entry.decode(codec.restored(payload, blobs), version)
 
-
-def _items(codec: Codec, content: Any, blobs: BlobSource) -> list[Any]:
-    if type(content) is not list:
-        raise ValueError("not a list")
-    return [codec._restore(item, blobs) for item in content]
-
-
-_BUILTIN: Final[dict[type[Any], Callable[[Codec, Any], Any]]] = {
-    tuple: lambda codec, v: {"~tuple": [codec._walk(item) for item in v]},
-    set: lambda codec, v: {"~set": _sorted(codec, v)},
-    frozenset: lambda codec, v: {"~frozenset": _sorted(codec, v)},
-    bytes: lambda codec, v: {"~bytes": base64.b64encode(v).decode()},
-    bytearray: lambda codec, v: {"~bytearray": base64.b64encode(v).decode()},
-    complex: lambda codec, v: {"~complex": [repr(v.real), repr(v.imag)]},
-    datetime: _write_datetime,
-    date: lambda codec, v: {"~date": v.isoformat()},
-    time: _write_time,
-    timedelta: lambda codec, v: {"~timedelta": [v.days, v.seconds, v.microseconds]},
-    UUID: lambda codec, v: {"~uuid": str(v)},
-    Decimal: lambda codec, v: {"~decimal": str(v)},
-}
 
 _RESTORE: Final[dict[str, Callable[[Codec, Any, BlobSource], Any]]] = {
-    "~dict": lambda codec, c, blobs: {
-        codec._restore(key, blobs): codec._restore(item, blobs) for key, item in c
-    },
-    "~float": lambda codec, c, blobs: float(c),
-    "~int": lambda codec, c, blobs: int(c),
-    "~str": lambda codec, c, blobs: _bytes(c).decode("utf-8", "surrogatepass"),
-    "~tuple": lambda codec, c, blobs: tuple(_items(codec, c, blobs)),
-    "~set": lambda codec, c, blobs: set(_items(codec, c, blobs)),
-    "~frozenset": lambda codec, c, blobs: frozenset(_items(codec, c, blobs)),
-    "~bytes": lambda codec, c, blobs: _bytes(c),
-    "~bytearray": lambda codec, c, blobs: bytearray(_bytes(c)),
-    "~complex": lambda codec, c, blobs: complex(float(c[0]), float(c[1])),
-    "~datetime": _read_datetime,
-    "~date": lambda codec, c, blobs: date.fromisoformat(c),
-    "~time": _read_time,
-    "~timedelta": lambda codec, c, blobs: timedelta(*c),
-    "~uuid": lambda codec, c, blobs: UUID(c),
-    "~decimal": lambda codec, c, blobs: Decimal(c),
+    **READERS,
     "~type": _read_type,
     _BLOB: _read_blob,
 }

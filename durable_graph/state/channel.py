@@ -6,10 +6,11 @@ import collections.abc
 import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NotRequired, Required, get_args, get_origin
 
 from durable_graph.errors import GraphDefinitionError
+from durable_graph.state.messages import MessageRules, messages_of
 from durable_graph.types import UNSET
 
 __all__ = ["ROOT", "Channel", "Reducer", "channel_of"]
@@ -44,12 +45,17 @@ class Channel:
         reducer: combines the present value with an update; ``None`` for a key that takes its
             last value, and one value in a superstep at most.
         initial: the value before the first update; `UNSET` for none.
+        messages: which messages it holds, if its reducer is `add_messages`.
     """
 
     key: str
     annotation: Any
     reducer: Reducer | None = None
     initial: Any = UNSET
+    messages: MessageRules | None = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", messages_of(self.reducer, self.annotation))
 
 
 def channel_of(key: str, annotation: Any) -> Channel:

@@ -2,28 +2,37 @@
 
 `Message` is a dict, so it goes to model clients and to ``json.dumps`` as it is, and answers to
 LangChain's attribute names. Message objects of other libraries are kept as they are; all that is
-asked of them is a `content` and a `type` (or `role`), and an `id` that can be set.
+asked of them is a `content` and a `type` (or `role`), and an `id` that can be set. A key that is
+annotated with LangChain's messages gets those also for texts, pairs and dicts.
 """
 
 from __future__ import annotations
 
+import copy
+import importlib.util
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Annotated, Any, Final, TypedDict, cast
 
-from durable_graph.errors import InvalidUpdateError
-from durable_graph.log.codec import TypeCodec
+from durable_graph.errors import GraphDefinitionError, InvalidUpdateError
+from durable_graph.log.registered import TypeCodec
+from durable_graph.state.langchain import formatted, mentions_messages, to_message, unchunked
 
 __all__ = [
     "MESSAGE_TYPES",
     "REMOVE_ALL_MESSAGES",
     "Message",
+    "MessageRules",
     "MessagesState",
     "RemoveMessage",
     "add_messages",
     "as_messages",
     "is_message",
+    "merge_messages",
     "message_id",
+    "messages_of",
 ]
 
 REMOVE_ALL_MESSAGES: Final = "__remove_all__"
@@ -90,6 +99,23 @@ class RemoveMessage(Message):
         super().__init__("remove", "", id=id)
 
 
+@dataclass(frozen=True, slots=True)
+class MessageRules:
+    """Which messages a key holds.
+
+    Attributes:
+        langchain: whether texts, pairs and dicts become LangChain's messages, and not ours.
+        format: "langchain-openai" if content is to be in the blocks of OpenAI's chat API.
+    """
+
+    langchain: bool = False
+    format: str | None = None
+
+
+_ANY_MESSAGES: Final = MessageRules()
+_OPENAI: Final = "langchain-openai"
+
+
 def is_message(value: Any) -> bool:
     """Whether a value is a message: one of ours, or an object with a content and a type."""
     return isinstance(value, Message) or (
@@ -108,31 +134,58 @@ def _random_id(message: Any) -> str:
     return str(uuid.uuid4())
 
 
-def as_messages(value: Any, new_id: Callable[[Any], str] = _random_id) -> list[Any]:
+def as_messages(
+    value: Any,
+    new_id: Callable[[Any], str] = _random_id,
+    rules: MessageRules = _ANY_MESSAGES,
+) -> list[Any]:
     """Whatever may stand for messages, as a list of messages, each with an id.
 
     Takes a message, a text (from the user), ``(role, text)``, a dict with `role` or `type` and
     `content`, or a list of those. Ids are given here, before anything is stored, so that a
     message has the same id however often it is read back.
+
+    Raises:
+        InvalidUpdateError: something is no message.
     """
     several = isinstance(value, list) or (isinstance(value, tuple) and not _is_pair(value))
-    messages = [_as_message(item) for item in (value if several else [value])]
-    for message in messages:
+    messages = [_as_message(item, rules) for item in (value if several else [value])]
+    if rules.format is not None:
+        messages = [_reformatted(message, rules) for message in messages]
+    for place, message in enumerate(messages):
         if message_id(message) is None:
-            message.id = new_id(message)
+            messages[place] = _with_id(message, new_id(message))
     return messages
+
+
+def _with_id(message: Any, name: str) -> Any:
+    # Not the caller's object: giving it an id must not be seen outside.
+    own = _copy(message) if isinstance(message, Message) else copy.copy(message)
+    own.id = name
+    return own
+
+
+def _reformatted(message: Any, rules: MessageRules) -> Any:
+    if _removes(message):
+        return message
+    given = message
+    if isinstance(message, Message):
+        given = to_message({**message})
+    (plain,) = formatted([given])
+    return _as_message(plain, MessageRules(rules.langchain or given is message))
 
 
 def _is_pair(value: Any) -> bool:
     return len(value) == 2 and all(isinstance(part, str) for part in value)
 
 
-def _as_message(item: Any) -> Any:
-    if isinstance(item, Message):
-        # Not the caller's object: giving it an id must not be seen outside.
-        return item if message_id(item) is not None else _copy(item)
-    if is_message(item):
+def _as_message(item: Any, rules: MessageRules) -> Any:
+    if isinstance(item, Message) and (not rules.langchain or _removes(item)):
         return item
+    if not isinstance(item, Message) and is_message(item):
+        return unchunked(item)
+    if rules.langchain:
+        return _foreign_message(item)
     if isinstance(item, str):
         return Message("user", item)
     if isinstance(item, (tuple, list)) and _is_pair(item):
@@ -141,7 +194,18 @@ def _as_message(item: Any) -> Any:
         content = dict(item)
         role = content.pop("role", None) or content.pop("type")
         return Message(role, **content)
-    raise InvalidUpdateError(
+    raise InvalidUpdateError(_no_message(item))
+
+
+def _foreign_message(item: Any) -> Any:
+    try:
+        return to_message({**item} if isinstance(item, dict) else item)
+    except (ValueError, TypeError) as error:
+        raise InvalidUpdateError(_no_message(item)) from error
+
+
+def _no_message(item: Any) -> str:
+    return (
         f"{item!r} is not a message. Give a text, (role, text), a dict with 'role' and "
         f"'content', or a message object."
     )
@@ -153,20 +217,54 @@ def _copy(message: Message) -> Message:
     return clone
 
 
-def add_messages(left: Any = None, right: Any = None) -> Any:
+def add_messages(left: Any = None, right: Any = None, *, format: str | None = None) -> Any:
     """The reducer for a list of messages.
 
     A message whose id is known takes the place of the one with that id; others are appended.
     `RemoveMessage(id)` takes one out; with `REMOVE_ALL_MESSAGES` as id, everything before it.
 
-    Called without arguments it returns itself, to be used like a decorator with options.
+    Called without messages it returns itself, with its options: ``add_messages(format=...)``.
+
+    Args:
+        left: the messages there are.
+        right: what is added to them.
+        format: "langchain-openai" turns content into the blocks of OpenAI's chat API, which takes
+            LangChain (langchain-core).
 
     Raises:
         InvalidUpdateError: something is no message, or one is to be removed that is not there.
+        GraphDefinitionError: there is no such format.
     """
     if left is None and right is None:
-        return add_messages
-    return merge_messages(as_messages(left), as_messages(right))
+        return add_messages if format is None else _formatting(format)
+    rules = MessageRules(format=_known_format(format))
+    return merge_messages(as_messages(left), as_messages(right, rules=rules))
+
+
+@cache
+def _formatting(format: str) -> Any:
+    # One for each format: a schema whose annotations are text makes its reducers more than once.
+    return partial(add_messages, format=_known_format(format))
+
+
+def _known_format(format: str | None) -> str | None:
+    if format not in (None, _OPENAI):
+        raise GraphDefinitionError(f"Messages have the format {_OPENAI!r} or none, not {format!r}.")
+    if format is not None and importlib.util.find_spec("langchain_core") is None:
+        raise GraphDefinitionError(
+            f"The format {format!r} is LangChain's: pip install langchain-core."
+        )
+    return format
+
+
+def messages_of(reducer: Any, annotation: Any) -> MessageRules | None:
+    """Which messages a key holds; ``None`` if its reducer is not `add_messages`."""
+    options: dict[str, Any] = {}
+    if isinstance(reducer, partial):
+        reducer, options = reducer.func, reducer.keywords
+    if reducer is not add_messages:
+        return None
+    return MessageRules(mentions_messages(annotation), _known_format(options.get("format")))
 
 
 def merge_messages(left: Sequence[Any], right: Sequence[Any]) -> list[Any]:
@@ -211,7 +309,7 @@ def _restore(kind: type[Message]) -> Callable[[Any, int], Message]:
 
 
 MESSAGE_TYPES: Final = tuple(
-    TypeCodec(kind.__name__, kind, dict, _restore(kind)) for kind in (Message, RemoveMessage)
+    TypeCodec("~" + kind.__name__, kind, dict, _restore(kind)) for kind in (Message, RemoveMessage)
 )
 """How messages are stored."""
 

@@ -7,22 +7,18 @@ type describes a state that is one single value (`ROOT`).
 from __future__ import annotations
 
 import dataclasses
-import enum
-import functools
 import inspect
 import operator
-import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 from durable_graph.errors import GraphDefinitionError
-from durable_graph.log.codec import TypeCodec
 from durable_graph.state.channel import ROOT, Channel, channel_of
-from durable_graph.state.messages import add_messages
+from durable_graph.state.storable import is_pydantic
 
-__all__ = ["Check", "Schema", "checks_of", "storable_types", "updates_of"]
+__all__ = ["Check", "Schema", "checks_of", "updates_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +104,7 @@ def updates_of(value: Any) -> dict[str, Any] | None:
     if isinstance(value, Mapping):
         return dict(value)
     kind = type(value)
-    if _is_pydantic(kind):
+    if is_pydantic(kind):
         given = value.model_fields_set
         return {
             name: item
@@ -124,98 +120,6 @@ def updates_of(value: Any) -> dict[str, Any] | None:
     return None
 
 
-def storable_types(annotation: Any) -> Iterator[TypeCodec]:
-    """How to store the application's own types that an annotation mentions, at any depth.
-
-    Knows dataclasses, pydantic models, enums and named tuples. Their stored name is the class's
-    qualified name, without the module, so that code can move between modules.
-    """
-    yield from _storable(annotation, set())
-
-
-def _storable(annotation: Any, seen: set[Any]) -> Iterator[TypeCodec]:
-    if get_origin(annotation) is Literal:
-        for member in get_args(annotation):
-            yield from _storable(type(member), seen)
-        return
-    for argument in get_args(annotation):
-        yield from _storable(argument, seen)
-    kind = get_origin(annotation) or annotation
-    if not isinstance(kind, type) or kind in seen:
-        return
-    seen.add(kind)
-    if issubclass(kind, enum.Flag):  # a combination of flags has no name of its own
-        yield TypeCodec(kind.__qualname__, kind, lambda v: v.value, lambda v, _: kind(v))
-        return
-    if issubclass(kind, enum.Enum):
-        yield TypeCodec(kind.__qualname__, kind, lambda v: v.name, lambda v, _: kind[v])
-        return
-    if _is_pydantic(kind):
-        yield TypeCodec(kind.__qualname__, kind, _model_parts, lambda v, _: _remodel(kind, v))
-    elif dataclasses.is_dataclass(kind):
-        yield TypeCodec(kind.__qualname__, kind, _fields, lambda v, _: _remake(kind, v))
-    elif issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        make: Any = kind._make  # type: ignore[attr-defined]
-        yield TypeCodec(kind.__qualname__, kind, list, lambda v, _: make(v))
-    elif not typing.is_typeddict(kind):
-        return
-    for hint in _hints(kind).values():
-        yield from _storable(hint, seen)
-
-
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(kind)
-    except NameError:  # a forward reference to something local: its type is just not found
-        return {}
-
-
-def _model_parts(value: Any) -> dict[str, Any]:
-    return {
-        "fields": value.__dict__,
-        "set": sorted(value.__pydantic_fields_set__),
-        "extra": value.__pydantic_extra__,
-        "private": value.__pydantic_private__,
-    }
-
-
-def _remodel(kind: Any, content: Any) -> Any:
-    # Not by validating again, which may convert, reject or compute: as it was.
-    value = kind.__new__(kind)
-    object.__setattr__(value, "__dict__", content["fields"])
-    object.__setattr__(value, "__pydantic_fields_set__", set(content["set"]))
-    if not kind.__pydantic_root_model__:  # which has neither, and would keep them as fields
-        object.__setattr__(value, "__pydantic_extra__", content["extra"])
-        object.__setattr__(value, "__pydantic_private__", content["private"])
-    return value
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    fields = {
-        field.name: getattr(value, field.name)
-        for field in dataclasses.fields(value)
-        if hasattr(value, field.name)
-    }
-    # What `__post_init__` and others have set beside them; but not what is computed when needed.
-    kind = type(value)
-    beside = {
-        name: item
-        for name, item in getattr(value, "__dict__", {}).items()
-        if name not in fields
-        and not isinstance(getattr(kind, name, None), functools.cached_property)
-    }
-    return fields | beside
-
-
-def _remake(kind: type[Any], content: Any) -> Any:
-    # Not through __init__: it may validate, compute or lack fields (init=False), and the value
-    # has to come back as it was.
-    value = object.__new__(kind)
-    for name, item in content.items():
-        object.__setattr__(value, name, item)
-    return value
-
-
 def _is_type(annotation: Any) -> bool:
     # What stands for a type without being one, such as Any or a union, comes from these modules.
     forms = ("typing", "types", "typing_extensions")
@@ -226,18 +130,13 @@ def _annotated(kind: Any) -> bool:
     return any("__annotations__" in vars(base) for base in getattr(kind, "__mro__", (kind,)))
 
 
-def _is_pydantic(kind: type[Any]) -> bool:
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and issubclass(kind, pydantic.BaseModel)
-
-
 def checks_of(schema: Schema) -> Mapping[str, Check]:
     """How the values of single keys are checked. Only pydantic models do so.
 
     Left out are validators that look at other fields: what those will hold is known only when
     all updates of the superstep are.
     """
-    if not (isinstance(schema.type, type) and _is_pydantic(schema.type)):
+    if not (isinstance(schema.type, type) and is_pydantic(schema.type)):
         return {}
     model: Any = schema.type
     return {
@@ -256,7 +155,7 @@ def _is_checked_whole(model: Any, channel: Channel) -> bool | None:
     """
     if channel.reducer is None:
         return False
-    if channel.reducer is add_messages:
+    if channel.messages is not None:
         return None
     field = model.model_fields[channel.key]
     constraints = [item for item in field.metadata if not callable(item)]

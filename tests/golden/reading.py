@@ -62,6 +62,11 @@ def _told(value: Any) -> str:
     if is_dataclass(value):
         parts = (f"{field.name}={_told(getattr(value, field.name))}" for field in fields(value))
         return f"{kind.__name__}({', '.join(parts)})"
+    if isinstance(value, memoryview):
+        return f"memoryview({bytes(value)!r}, readonly={value.readonly})"
+    if hasattr(value, "dtype"):  # NumPy's: its versions show them differently
+        order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
+        return f"{kind.__name__}({value.dtype.str} {value.shape} {order} {value.tobytes()!r})"
     return repr(value)
 
 

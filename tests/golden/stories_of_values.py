@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 import operator
+from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Final, NamedTuple, TypedDict
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from pydantic import BaseModel
 
-from durable_graph import END, START, MessagesState, Overwrite, Send, StateGraph
+from durable_graph import (
+    END,
+    START,
+    MessagesState,
+    Overwrite,
+    Send,
+    StateGraph,
+    register_type,
+)
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.state.messages import Message, RemoveMessage
@@ -153,6 +166,31 @@ class Reading(BaseModel):
     level: float = 0.0
 
 
+class Money:
+    """A type that says nothing about itself, and is registered."""
+
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Money) and other.cents == self.cents
+
+    def __hash__(self) -> int:
+        return hash(self.cents)
+
+    def __repr__(self) -> str:
+        return f"Money({self.cents})"
+
+
+register_type(
+    "golden.Money",
+    Money,
+    lambda money: {"cents": money.cents},
+    lambda data, version: Money(data["cents"]),
+    version=2,
+)
+
+
 class Values(TypedDict, total=False):
     """A key for each group of types."""
 
@@ -166,6 +204,10 @@ class Values(TypedDict, total=False):
     right: Right
     pair: Pair
     message: Message
+    collections: Any
+    names: Any
+    arrays: Any
+    price: Any
 
 
 _MOMENT: Final = datetime(2024, 10, 27, 2, 30, 15, 250_000)  # noqa: DTZ001 - without a zone on purpose
@@ -206,6 +248,34 @@ async def _write_types(state: Values) -> Values:
         "right": Right.READ | Right.WRITE,
         "pair": Pair(shape, Colour.RED),
         "message": Message("assistant", [{"type": "text", "text": "hello"}], id="m1", name="x"),
+        "collections": {
+            "deque": [deque([1, (2,)], 5), deque()],
+            "range": range(10, 0, -3),
+            "ordered": OrderedDict([("b", 1), ("a", {2})]),
+            "counter": Counter("banana"),
+            "default": [defaultdict(list, a=[1]), defaultdict(None, {1: 2})],
+            "memoryview": [memoryview(b"fixed"), memoryview(bytearray(b"open"))],
+        },
+        "names": {
+            "paths": [PurePosixPath("/etc/hosts"), PureWindowsPath("C:\\a")],
+            "addresses": [
+                ipaddress.ip_address("192.0.2.1"),
+                ipaddress.ip_address("fe80::1%eth0"),
+                ipaddress.ip_network("2001:db8::/32"),
+                ipaddress.ip_interface("192.0.2.5/24"),
+            ],
+            "zones": [ZoneInfo("Europe/Berlin"), timezone(timedelta(hours=2), "CEST")],
+            "fraction": Fraction(-1, 3),
+        },
+        "arrays": [
+            np.arange(6, dtype="<i4").reshape(2, 3),
+            np.asfortranarray(np.array([[1.5, -0.0], [float("inf"), 2.0]], ">f8")),
+            np.array([(1, b"ab")], dtype=[("n", "<u2"), ("s", "S2")]),
+            np.float32(0.1),
+            np.datetime64("2024-02-29T12:00", "ms"),
+            np.str_("text"),
+        ],
+        "price": [Money(125)],
     }
 
 

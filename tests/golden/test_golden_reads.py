@@ -96,7 +96,10 @@ async def test_a_type_that_is_not_registered_is_refused(tmp_path: Path) -> None:
     async with telling(story_of("types"), path, seed="refused") as told:
         graph = StateGraph(Foreign).add_node("idle", lambda state: None)
         foreign = graph.add_edge(START, "idle").compile(told.saver)
-        with pytest.raises(UnknownTypeError, match="'Shape', which this graph does not register"):
+        with pytest.raises(
+            UnknownTypeError,
+            match=r"Thread 'types', checkpoint .*'Shape', which this program does not know",
+        ):
             await foreign.aget_state(told.config())
 
 

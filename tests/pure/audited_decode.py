@@ -17,7 +17,7 @@ from typing import Any
 
 from durable_graph.log.codec import Codec
 from durable_graph.state.messages import MESSAGE_TYPES
-from durable_graph.state.schema import storable_types
+from durable_graph.state.storable import storable_types
 
 
 @dataclass

@@ -12,8 +12,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, field_validator
 
 from durable_graph.errors import IntegrityError, UnknownTypeError
-from durable_graph.log.codec import Codec, TypeCodec, UnstorableValueError
-from durable_graph.state.schema import storable_types
+from durable_graph.log.codec import Codec, UnstorableValueError
+from durable_graph.log.registered import TypeCodec
+from durable_graph.state.storable import storable_types
 from tests.pure.values import form
 
 T = TypeVar("T")
@@ -227,7 +228,7 @@ def test_an_instance_of_a_subclass_is_refused() -> None:
 def test_a_stored_type_that_is_not_registered_is_named() -> None:
     """Reading a type that the program does not know says which, and builds nothing."""
     data = Codec(storable_types(Plain)).encode({"k": [Plain(1)]})
-    with pytest.raises(UnknownTypeError, match="'Plain', which this graph does not register"):
+    with pytest.raises(UnknownTypeError, match="'Plain', which this program does not know"):
         Codec().decode(data)
 
 

@@ -11,8 +11,12 @@ from typing import Annotated, Any, Literal, TypedDict
 import pytest
 
 from durable_graph import END, START, Command, RetryPolicy, StateGraph
-from durable_graph.definition.graph import UnreachableNodeWarning
-from durable_graph.errors import ConfigError, GraphDefinitionError, IncompatibleGraphError
+from durable_graph.errors import (
+    ConfigError,
+    GraphDefinitionError,
+    IncompatibleGraphError,
+    UnreachableNodeWarning,
+)
 from durable_graph.graph.compiled import CompiledGraph
 from tests.pure.definitions import Free, define, graph, idle, schema_of
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, field_validator
 
 from durable_graph import Overwrite
 from durable_graph.decisions import freeze
-from durable_graph.decisions.freeze import LARGE, Freezer, UnknownKeyWarning
-from durable_graph.errors import InvalidUpdateError
+from durable_graph.decisions.freeze import LARGE, Freezer
+from durable_graph.errors import InvalidUpdateError, UnknownKeyWarning
 from durable_graph.log.codec import blobs_in
 from durable_graph.log.delta import Encoded, Written, apply_op, flat
 from durable_graph.state.messages import Message, MessagesState
@@ -187,7 +187,7 @@ def test_a_strict_graph_refuses_an_unknown_key() -> None:
         freezer.update("n", {"zzz": 1}, {})
 
 
-@pytest.mark.filterwarnings("ignore::durable_graph.decisions.freeze.UnknownKeyWarning")
+@pytest.mark.filterwarnings("ignore::durable_graph.errors.UnknownKeyWarning")
 def test_a_key_that_is_no_text_is_an_unknown_key(freezer: Freezer) -> None:
     """A key of another type is as unknown as any."""
     assert freezer.update("n", {1: "x"}, {}) == {}  # type: ignore[dict-item]

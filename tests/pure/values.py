@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import ipaddress
+from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
+from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -29,6 +32,16 @@ TAGS: Final = [
     "~time",
     "~timedelta",
     "~uuid",
+    "~deque",
+    "~range",
+    "~ordereddict",
+    "~counter",
+    "~defaultdict",
+    "~memoryview",
+    "~fraction",
+    "~zone",
+    "~path",
+    "~ip",
     "~decimal",
     "~type",
     "~blob",
@@ -51,6 +64,14 @@ def form(value: Any) -> Any:
             return kind, repr(value)
         case bytearray():
             return kind, bytes(value)
+        case memoryview():
+            return kind, bytes(value), value.readonly
+        case deque():
+            return kind, tuple(map(form, value)), value.maxlen
+        case defaultdict():
+            return kind, value.default_factory, form(dict(value))
+        case tzinfo():
+            return kind, _zone(value)
         case list() | tuple():
             return kind, tuple(map(form, value))
         case set() | frozenset():
@@ -114,10 +135,33 @@ hashable_leaves: st.SearchStrategy[Any] = st.one_of(
     st.timedeltas(),
     st.uuids(),
     st.decimals(allow_nan=True).filter(lambda d: not d.is_snan()),
+    st.fractions(),
+    st.builds(range, *[st.integers()] * 2, st.integers().filter(bool)),
+    zones,
+    st.builds(
+        lambda kind, name: kind(name),
+        st.sampled_from([PurePath, PosixPath, PurePosixPath, PureWindowsPath]),
+        text.filter(lambda name: "\0" not in name),
+    ),
+    st.ip_addresses(),
+    st.sampled_from(
+        [
+            ipaddress.ip_address("fe80::1%eth0"),
+            ipaddress.ip_network("10.0.0.0/8"),
+            ipaddress.ip_network("2001:db8::/32"),
+            ipaddress.ip_interface("192.0.2.5/24"),
+            ipaddress.ip_interface("2001:db8::7/64"),
+        ]
+    ),
 )
 leaves = st.one_of(
     hashable_leaves,
     st.binary(max_size=20).map(bytearray),
+    st.builds(
+        lambda data, fixed: memoryview(data if fixed else bytearray(data)),
+        st.binary(max_size=20),
+        st.booleans(),
+    ),
     st.sampled_from([Decimal("sNaN12"), Decimal("-0E+7"), Decimal("NaN5")]),
 )
 hashables: st.SearchStrategy[Any] = st.recursive(
@@ -141,7 +185,22 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.dictionaries(tag_like, inner, min_size=1, max_size=2),
         st.sets(hashables, max_size=4),
         st.frozensets(hashables, max_size=4),
+        st.builds(deque, st.lists(inner, max_size=5), st.sampled_from([None, 3, 9])),
+        st.dictionaries(hashables, inner, max_size=4).map(OrderedDict),
+        st.dictionaries(hashables, inner, max_size=4).map(_counted),
+        st.builds(
+            defaultdict,
+            st.sampled_from([None, list, dict, set, int, float, str, tuple, bool]),
+            st.dictionaries(hashables, inner, max_size=4),
+        ),
     )
+
+
+def _counted(counts: dict[Any, Any]) -> Counter[Any]:
+    counter: Counter[Any] = Counter()
+    for key, count in counts.items():
+        counter[key] = count
+    return counter
 
 
 values: st.SearchStrategy[Any] = st.recursive(leaves, _containers, max_leaves=20)

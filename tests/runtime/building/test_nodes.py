@@ -11,8 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from durable_graph import END, START, Command, StateGraph
-from durable_graph.definition.graph import UnreachableNodeWarning
-from durable_graph.errors import GraphDefinitionError
+from durable_graph.errors import GraphDefinitionError, UnreachableNodeWarning
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.runtime.kit import Items, chain, says

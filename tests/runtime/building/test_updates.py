@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from durable_graph import Command, Overwrite
-from durable_graph.decisions.freeze import UnknownKeyWarning
-from durable_graph.errors import InvalidUpdateError
+from durable_graph.errors import InvalidUpdateError, UnknownKeyWarning
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.runtime.kit import Items, chain, fan, key_of, says
@@ -138,7 +137,7 @@ async def test_an_unknown_key_is_dropped_with_a_warning_that_names_it(
         assert (await graph.ainvoke({}, config))["items"] == ["kept"]
 
 
-@pytest.mark.filterwarnings("ignore::durable_graph.decisions.freeze.UnknownKeyWarning")
+@pytest.mark.filterwarnings("ignore::durable_graph.errors.UnknownKeyWarning")
 async def test_an_unknown_key_does_not_hold_up_the_others(
     saver: Saver, config: RunnableConfig
 ) -> None:

@@ -268,3 +268,15 @@ def test_a_conditional_way_out_is_not_made_a_plain_one() -> None:
         "sub:x .> sub:x [again]",
         "sub:x .> sub:__end__ [stop]",
     ]
+
+
+def test_a_conditional_way_in_is_not_made_a_plain_one() -> None:
+    """The start stays, since the edge from it says something."""
+    inner = StateGraph(State).add_node("x", idle)
+    inner.add_conditional_edges(START, lambda _: 1, {"first": "x"})
+    outer = StateGraph(State).add_node("sub", Child(inner.compile())).add_edge(START, "sub")
+    assert drawn(outer.compile().get_graph(xray=True)) == [
+        "__start__ -> sub:__start__",
+        "sub:x -> __end__",
+        "sub:__start__ .> sub:x [first]",
+    ]

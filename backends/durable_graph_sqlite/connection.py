@@ -72,7 +72,7 @@ class Connection:
             cached_statements=128,
         )
         self._inner._thread.daemon = True
-        self._held = _Held(self._inner._connector, configure, busy_timeout)
+        self._held = _Held(path, self._inner._connector, configure, busy_timeout)
         self._started = False
         self._lock = threading.Lock()
         self._closed = False
@@ -207,10 +207,12 @@ class _Held:
 
     def __init__(
         self,
+        path: str,
         connect: Callable[[], sqlite3.Connection],
         configure: Callable[[sqlite3.Connection], None],
         busy_timeout: float,
     ) -> None:
+        self._path = path
         self._connect = connect
         self._configure = configure
         self._busy_timeout = busy_timeout
@@ -239,6 +241,7 @@ class _Held:
         while True:
             connection = None
             try:
+                _make_private(self._path)
                 connection = self._connect()
                 self._configure(connection)
             except BaseException as error:
@@ -275,6 +278,18 @@ class _Nap:
 
     def end(self) -> None:
         self._handle.cancel()
+
+
+def _make_private(path: str) -> None:
+    """Make the file, if there is none, as one that only its owner may read.
+
+    What agents remember is nobody else's business, whatever the umask says. SQLite gives the files
+    beside it the same permissions. Whatever stands in the way here, SQLite will find and name.
+    """
+    if path == ":memory:":
+        return
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
 def translate(error: BaseException, path: str, *, writes: bool) -> DurableGraphError:

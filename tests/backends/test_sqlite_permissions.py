@@ -133,3 +133,27 @@ def _expect_storage_error(told: list[str], path: Path) -> None:
     assert told[0] == "StorageError", told
     assert str(path) in told[1]
     assert "can be written by this user" in told[1]
+
+
+async def test_a_new_file_is_its_owners_own(tmp_path: Path) -> None:
+    """Whatever the umask, nobody else may read the file, nor those beside it."""
+    path, before = tmp_path / "new.db", os.umask(0)
+    try:
+        backend = SqliteBackend(path)
+        await backend.append([Log().next(commit("c1"))])
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        await backend.aclose()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(["new.db", "new.db-wal", "new.db-shm"], 0o600)
+
+
+async def test_a_files_permissions_are_left_as_they_are(tmp_path: Path) -> None:
+    """Who shares a file with a group goes on doing so."""
+    path = tmp_path / "shared.db"
+    path.touch()
+    path.chmod(0o660)
+    backend = SqliteBackend(path)
+    await backend.append([Log().next(commit("c1"))])
+    await backend.aclose()
+    assert path.stat().st_mode & 0o777 == 0o660

@@ -8,6 +8,7 @@ from durable_graph.engine.context import get_config, get_store, get_stream_write
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.runtime import Runtime, get_runtime
 from durable_graph.engine.steps import step
+from durable_graph.errors import NodeError, NodeTimeoutError
 from durable_graph.graph.state_graph import StateGraph
 from durable_graph.registry import open_saver
 from durable_graph.saver import InMemorySaver, MemorySaver
@@ -25,6 +26,7 @@ from durable_graph.types import (
     Send,
     StateSnapshot,
     StepClaim,
+    TimeoutPolicy,
 )
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "Interrupt",
     "MemorySaver",
     "MessagesState",
+    "NodeError",
+    "NodeTimeoutError",
     "Overwrite",
     "RetryPolicy",
     "RunControl",
@@ -45,6 +49,7 @@ __all__ = [
     "StateGraph",
     "StateSnapshot",
     "StepClaim",
+    "TimeoutPolicy",
     "add_messages",
     "get_config",
     "get_runtime",

@@ -17,10 +17,11 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     │   ├── ThreadBusyError           another run owns the thread
     │   ├── MissingCheckpointerError  a feature that needs a saver, on a graph without one
     │   └── MissingStoreError         a node that needs a store, in a graph without one
-    ├── NodeError                     something a node did
+    ├── NodeFailedError               something a node did
     │   ├── InvalidUpdateError        its update was refused
     │   ├── NodeCancelledError        it raised `asyncio.CancelledError` by itself
     │   ├── StepConflictError         a step's key stands for something else (also a ValueError)
+    │   ├── NodeTimeoutError          an attempt took longer than its timeout allows
     │   └── GraphRecursionError       the run took too many supersteps (also a RecursionError)
     ├── GraphDrained                  the run was asked to stop, and has; it can be resumed
     ├── FencedError                   another owner has taken the thread over
@@ -38,7 +39,8 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
             └── StepOutcomeUnknownError   so may the effect of a step (also a RuntimeError)
 
 `interrupt()` stops a node with `GraphInterrupt`, which is a `BaseException` so that a node's
-``except Exception`` cannot swallow a question by accident.
+``except Exception`` cannot swallow a question by accident. `NodeError` is no error itself: it is
+what an error handler is told about one.
 
 What is probably a mistake, but need not be one, is a warning: `UnknownKeyWarning`,
 `UnreachableNodeWarning`.
@@ -47,7 +49,8 @@ What is probably a mistake, but need not be one, is a warning: `UnknownKeyWarnin
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from durable_graph.types import Interrupt
@@ -73,6 +76,8 @@ __all__ = [
     "MissingStoreError",
     "NodeCancelledError",
     "NodeError",
+    "NodeFailedError",
+    "NodeTimeoutError",
     "NothingToResumeError",
     "OutcomeUnknownError",
     "PendingInterruptsError",
@@ -153,11 +158,15 @@ class MissingStoreError(RunError):
     """A node needs a store, but the graph was compiled without one."""
 
 
-class NodeError(DurableGraphError):
-    """Something a node did ended the run."""
+class NodeFailedError(DurableGraphError):
+    """Something a node did ended the run.
+
+    By itself, what an error handler is given in the place of a node's error that happened before
+    the process died: the text of it is on record, the object is gone.
+    """
 
 
-class InvalidUpdateError(NodeError):
+class InvalidUpdateError(NodeFailedError):
     """An update that cannot become part of the state; the message names node and key.
 
     Attributes:
@@ -169,16 +178,78 @@ class InvalidUpdateError(NodeError):
         self.tasks = frozenset(tasks)
 
 
-class NodeCancelledError(NodeError):
+class NodeCancelledError(NodeFailedError):
     """A node raised `asyncio.CancelledError` although nobody cancelled its run."""
 
 
-class StepConflictError(NodeError, ValueError):
+class StepConflictError(NodeFailedError, ValueError):
     """A step's key stands for another call: with other arguments when its result was stored, or
     one of the same execution."""
 
 
-class GraphRecursionError(NodeError, RecursionError):
+class NodeTimeoutError(NodeFailedError):
+    """An attempt of a node took longer than its `TimeoutPolicy` allows, and was given up.
+
+    No `TimeoutError`, which is an `OSError`: so the default retry policy tries again.
+
+    Attributes:
+        node: the node.
+        elapsed: seconds since the attempt began.
+        kind: which limit it was: "run" for the whole attempt, "idle" for the time without a sign
+            of progress.
+        timeout: that limit, in seconds.
+        run_timeout: the policy's limit for the whole attempt, if it has one.
+        idle_timeout: its limit for the time without progress, if it has one.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        elapsed: float,
+        *,
+        kind: Literal["run", "idle"],
+        run_timeout: float | None = None,
+        idle_timeout: float | None = None,
+    ) -> None:
+        limit = run_timeout if kind == "run" else idle_timeout
+        what = "has not finished" if kind == "run" else "has shown no progress"
+        within = "after" if kind == "run" else "for"
+        super().__init__(
+            f"Node {node!r} {what} {within} {limit:g} s, so this attempt was given up. If it may "
+            f"take longer, raise its {kind}_timeout; if it may hang, give it a retry_policy."
+        )
+        self.node = node
+        self.elapsed = elapsed
+        self.kind = kind
+        self.timeout = limit
+        self.run_timeout = run_timeout
+        self.idle_timeout = idle_timeout
+
+
+@dataclass(frozen=True, slots=True)
+class NodeError:
+    """What an error handler is told: which node has failed for good, and with what.
+
+    Attributes:
+        node: the node.
+        error: what it raised. If the process has died since, a `NodeFailedError` with the text
+            stands for it: so tell errors apart by `kind`, which stays.
+        text: the error as it is on record: the name of its class, and its message.
+    """
+
+    __injected__: ClassVar[str] = "error"
+
+    node: str
+    error: BaseException
+    text: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Name of the error's class, such as "ConnectionError"."""
+        return self.text.partition(":")[0]
+
+
+class GraphRecursionError(NodeFailedError, RecursionError):
     """The run took as many supersteps as `recursion_limit` allows; it can be resumed."""
 
 

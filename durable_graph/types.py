@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import (
     Any,
     Final,
@@ -42,9 +43,11 @@ __all__ = [
     "Send",
     "StateSnapshot",
     "StepClaim",
+    "StepPolicy",
     "StreamMode",
     "StreamPart",
     "StreamWriter",
+    "TimeoutPolicy",
     "Unset",
 ]
 
@@ -57,6 +60,7 @@ END: Final = "__end__"
 StreamMode = Literal["values", "updates", "messages", "tasks", "checkpoints", "custom", "debug"]
 Durability = Literal["sync", "async", "exit"]
 OnPending = Literal["reject", "answer", "supersede"]
+StepPolicy = Literal["fail_fast", "collect"]
 All = Literal["*"]
 StreamWriter: TypeAlias = Callable[[Any], None]
 
@@ -103,19 +107,33 @@ class Send:
     """Run `node` in the next superstep with `arg` as its whole input.
 
     Returned from a router or in `Command.goto`. The same node may be sent to many times.
+
+    Args:
+        node: the node.
+        arg: its input.
+        timeout: how long an attempt of this task may take, in the place of what the node's own
+            policy says: seconds, or a `TimeoutPolicy`.
     """
 
-    __slots__ = ("arg", "node")
+    __slots__ = ("arg", "node", "timeout")
 
-    def __init__(self, node: str, arg: Any) -> None:
+    def __init__(
+        self, node: str, arg: Any, *, timeout: TimeoutPolicy | float | timedelta | None = None
+    ) -> None:
         self.node = node
         self.arg = arg
+        self.timeout = None if timeout is None else TimeoutPolicy.of(timeout)
 
     def __repr__(self) -> str:
-        return f"Send(node={self.node!r}, arg={self.arg!r})"
+        timeout = "" if self.timeout is None else f", timeout={self.timeout!r}"
+        return f"Send(node={self.node!r}, arg={self.arg!r}{timeout})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Send) and (self.node, self.arg) == (other.node, other.arg)
+        return isinstance(other, Send) and (self.node, self.arg, self.timeout) == (
+            other.node,
+            other.arg,
+            other.timeout,
+        )
 
     def __hash__(self) -> int:
         return hash((self.node, self.arg))
@@ -312,6 +330,48 @@ class ExecutionInfo:
     run_id: str | None = None
     node_attempt: int = 1
     node_first_attempt_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutPolicy:
+    """How long one attempt of a node may take before it is given up with `NodeTimeoutError`.
+
+    An async node is cancelled. A synchronous one cannot be stopped: its thread is left to itself,
+    and what it still returns or emits is dropped.
+
+    Attributes:
+        run_timeout: seconds for the whole attempt; ``None`` for no limit.
+        idle_timeout: seconds without a sign of progress; ``None`` for no limit.
+        refresh_on: what is a sign of progress: "auto" for whatever the node emits and
+            `Runtime.heartbeat()`, "heartbeat" for that alone.
+
+    Raises:
+        ValueError: a limit is no number of seconds above 0.
+    """
+
+    run_timeout: float | timedelta | None = None
+    idle_timeout: float | timedelta | None = None
+    refresh_on: Literal["auto", "heartbeat"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("run_timeout", "idle_timeout"):
+            object.__setattr__(self, name, _seconds(name, getattr(self, name)))
+        if self.refresh_on not in ("auto", "heartbeat"):
+            raise ValueError(f"refresh_on is 'auto' or 'heartbeat', not {self.refresh_on!r}.")
+
+    @classmethod
+    def of(cls, given: TimeoutPolicy | float | timedelta) -> TimeoutPolicy:
+        """A policy from what people write: a number of seconds is the `run_timeout`."""
+        return given if isinstance(given, TimeoutPolicy) else cls(run_timeout=given)
+
+
+def _seconds(name: str, given: Any) -> float | None:
+    if given is None:
+        return None
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if type(seconds) not in (int, float) or not 0 < seconds < float("inf"):
+        raise ValueError(f"{name} is a number of seconds above 0, not {given!r}.")
+    return float(seconds)
 
 
 class PregelTask(NamedTuple):

@@ -7,11 +7,19 @@ bare names `StateGraph` and `CompiledGraph` are complete annotations.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias, TypedDict
 
 from typing_extensions import TypeVar  # `typing` has defaults of type variables from 3.13 on
 
-from durable_graph.types import All, Command, Durability, OnPending, RetryPolicy
+from durable_graph.types import (
+    All,
+    Command,
+    Durability,
+    OnPending,
+    RetryPolicy,
+    TimeoutPolicy,
+)
 
 if TYPE_CHECKING:
     from durable_graph.engine.control import RunControl
@@ -47,8 +55,11 @@ RunInput: TypeAlias = GivenT | Mapping[str, Any] | Command[Any] | None
 class NodeOptions(TypedDict, total=False):
     """What `add_node` takes by name, but for `input_schema`."""
 
+    defer: bool
     metadata: Mapping[str, Any] | None
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None
+    timeout: TimeoutPolicy | float | timedelta | None
+    error_handler: Callable[..., Any] | None
     destinations: Mapping[str, str] | Sequence[str] | None
 
 

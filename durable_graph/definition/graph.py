@@ -40,6 +40,7 @@ class GraphDefinition:
         state: the schema of the whole state.
         input: the keys that an input may hold.
         output: the keys that a call returns.
+        deferred: names of the nodes that wait until nothing else is due.
         joins_to: names of the joins that lead to a node, by its name.
         channels: every key of the state, private ones included.
         initial: the encoded value of each key that has one before the first update.
@@ -58,6 +59,7 @@ class GraphDefinition:
     state: Schema
     input: Schema
     output: Schema
+    deferred: frozenset[str]
     joins_to: Mapping[str, tuple[str, ...]]
     channels: Mapping[str, Channel]
     initial: Mapping[str, bytes]
@@ -113,6 +115,7 @@ class GraphDefinition:
             state=state,
             input=input,
             output=output,
+            deferred=frozenset(name for name, node in nodes.items() if node.defer),
             joins_to=_joins_to(nodes),
             channels=channels,
             initial=initial,
@@ -284,8 +287,11 @@ def _describe(nodes: Mapping[str, Node], start: Node, channels: Mapping[str, Cha
             },
         }
 
+    # Only where there are any: so graphs without have the description they always had.
+    deferred = sorted(node.name for node in nodes.values() if node.defer)
     return orjson.dumps(
         {
+            **({"deferred": deferred} if deferred else {}),
             "nodes": {node.name: edges(node) for node in (start, *nodes.values())},
             "channels": {
                 key: {"type": _spell(channel.annotation), "reducer": _spell(channel.reducer)}

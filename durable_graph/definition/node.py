@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, Union, get_args, 
 
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.state.schema import Schema
-from durable_graph.types import Command, RetryPolicy
+from durable_graph.types import Command, RetryPolicy, TimeoutPolicy
 
 __all__ = [
     "NOTHING",
@@ -23,10 +23,9 @@ __all__ = [
     "destinations_of",
     "hints_of",
     "name_of",
-    "policies_of",
 ]
 
-Injected: TypeAlias = Literal["config", "runtime", "writer", "store"]
+Injected: TypeAlias = Literal["config", "runtime", "writer", "store", "error"]
 _INJECTED: Final[Mapping[str, Injected]] = {
     "config": "config",
     "runtime": "runtime",
@@ -68,8 +67,13 @@ class Function:
     takes_state: bool
 
     @classmethod
-    def of(cls, call: Any, what: str) -> Function:
+    def of(cls, call: Any, what: str, *, handles: bool = False) -> Function:
         """Examine a function, a callable object or a partial.
+
+        Args:
+            call: the function.
+            what: what it is, for errors.
+            handles: whether it is an error handler, which can ask for the `error` as well.
 
         Raises:
             GraphDefinitionError: it is none of these, or needs arguments nobody supplies.
@@ -95,6 +99,8 @@ class Function:
                 parameter.VAR_POSITIONAL,
             )
             supply = _what_is_injected(call, parameter, hints)
+            if handles and supply is None and _is_error(parameter, hints):
+                supply = "error"
             if index == 0 and supply == "store" and not _is_marked(hints.get("store"), "store"):
                 supply = None  # a state may be called that
             if index == 0 and positional and supply is None:
@@ -149,6 +155,9 @@ class Node:
         function: what it runs; for the start, what must not be run.
         input: what it reads.
         retry: policies; the first whose `retry_on` matches an error decides.
+        timeout: how long one attempt may take, if there is a limit.
+        handler: what runs in its place once it has failed for good, if anything does.
+        defer: whether it waits until nothing else is due.
         metadata: the user's, shown in events.
         destinations: nodes that its commands may go to, as far as it says so, each with what is
             written at the edge; ``None`` if it does not say.
@@ -161,6 +170,9 @@ class Node:
     function: Function
     input: Schema
     retry: tuple[RetryPolicy, ...] = ()
+    timeout: TimeoutPolicy | None = None
+    handler: Node | None = None
+    defer: bool = False
     metadata: Mapping[str, Any] | None = None
     destinations: Mapping[str, str | None] | None = None
     targets: tuple[str, ...] = ()
@@ -185,45 +197,6 @@ def name_of(call: Any) -> str | None:
         return None
     name = getattr(bare, "__name__", None) or type(bare).__name__
     return None if name == "<lambda>" else name
-
-
-def policies_of(given: Any, node: str) -> tuple[RetryPolicy, ...]:
-    """The retry policies that a node was given: none, one or several.
-
-    Raises:
-        GraphDefinitionError: something is no policy, or a policy that cannot work.
-    """
-    if given is None:
-        return ()
-    several = isinstance(given, (list, tuple)) and not isinstance(given, RetryPolicy)
-    policies = tuple(given) if several else (given,)
-    for policy in policies:
-        wrong = _wrong_with(policy)
-        if wrong is not None:
-            raise GraphDefinitionError(f"The retry policy of node {node!r} {wrong}.")
-    return policies
-
-
-def _wrong_with(policy: Any) -> str | None:
-    # Otherwise it would come to light only when the node fails, and in its error's place.
-    if not isinstance(policy, RetryPolicy):
-        return f"is to be a RetryPolicy, or a list of them, not {policy!r}"
-    if not isinstance(policy.max_attempts, int) or policy.max_attempts < 1:
-        return f"needs max_attempts of at least 1, not {policy.max_attempts!r}"
-    for name in ("initial_interval", "backoff_factor", "max_interval"):
-        number = getattr(policy, name)
-        if not isinstance(number, (int, float)) or not number >= 0:
-            return f"needs {name} of at least 0, not {number!r}"
-    errors = policy.retry_on if isinstance(policy.retry_on, (list, tuple)) else (policy.retry_on,)
-    several = errors is policy.retry_on
-    for error in errors:
-        if isinstance(error, type):
-            if issubclass(error, BaseException):
-                continue
-        elif callable(error) and not several:
-            continue
-        return f"has {error!r} in retry_on; give classes of errors, or one function"
-    return None
 
 
 def destinations_of(call: Any) -> tuple[Any, ...] | None:
@@ -265,6 +238,10 @@ def _is_marked(annotation: Any, what: Injected) -> bool:
     if get_origin(annotation) in (Union, UnionType):
         return any(_is_marked(part, what) for part in get_args(annotation))
     return getattr(get_origin(annotation) or annotation, "__injected__", None) == what
+
+
+def _is_error(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:
+    return parameter.name == "error" or _is_marked(hints.get(parameter.name), "error")
 
 
 def _needed(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:

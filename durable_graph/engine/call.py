@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from durable_graph.engine.control import RunControl
-from durable_graph.types import UNSET, Command, Durability, OnPending, RunnableConfig
+from durable_graph.types import UNSET, Command, Durability, OnPending, RunnableConfig, StepPolicy
 
 if TYPE_CHECKING:
     from durable_graph.store import BaseStore
 
-__all__ = ["Call"]
+__all__ = ["Call", "Policies"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a graph was compiled to go by as it runs.
+
+    Attributes:
+        step: what the failure of one task is to the others of its superstep: "fail_fast" ends
+            them, "collect" lets them finish.
+    """
+
+    step: StepPolicy = "fail_fast"
+
+
+_USUAL: Final = Policies()
 
 
 @dataclass(slots=True)
@@ -36,6 +51,7 @@ class Call:
         context: what nodes get as their context.
         store: what nodes get as their store.
         control: what asks the run to stop.
+        policies: what the graph was compiled to go by.
     """
 
     input: Any
@@ -54,6 +70,7 @@ class Call:
     context: Any = None
     store: BaseStore | None = None
     control: RunControl | None = None
+    policies: Policies = _USUAL
 
     @property
     def answers(self) -> bool:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from durable_graph.decisions.answers import interrupt_id
 from durable_graph.engine.control import RunControl
-from durable_graph.errors import GraphInterrupt, MissingStoreError
+from durable_graph.errors import GraphInterrupt, MissingStoreError, NodeError
 from durable_graph.log.fold import Due
 from durable_graph.log.namespace import called_ns
 from durable_graph.log.records import Ask
 from durable_graph.types import UNSET, Interrupt, RunnableConfig, StreamWriter
 
 if TYPE_CHECKING:
+    from durable_graph.engine.deadline import Deadline
     from durable_graph.engine.steps import Calls
     from durable_graph.store import BaseStore
 
@@ -114,21 +114,23 @@ class TaskContext:
         attempt: which attempt, from 1.
         questions: what it asked without getting an answer, by interrupt id.
         previous: what the last run of an entrypoint saved.
-        beat: whom to tell that the node is getting on.
         spoken: the id under which it has emitted pieces of a message that has no other.
         index: which of the due tasks; -1 for a router that belongs to none.
         step: id of the step within the task whose code this is; empty for the node's own.
         calls: the steps it has called; ``None`` as long as there are none.
         closed: whether the execution is over.
+        deadline: until when it must have ended, if it has a timeout.
+        error: what it is to handle, if it is an error handler's.
     """
 
     __slots__ = (
         "_nth",
         "attempt",
-        "beat",
         "calls",
         "closed",
+        "deadline",
         "due",
+        "error",
         "host",
         "index",
         "previous",
@@ -150,7 +152,8 @@ class TaskContext:
         self.spoken: str | None = None
         self.closed = False
         self.previous: Any = None
-        self.beat: Callable[[], None] | None = None
+        self.deadline: Deadline | None = None
+        self.error: NodeError | None = None
         self._nth: dict[bytes, int] = {}
 
     @property
@@ -168,20 +171,27 @@ class TaskContext:
 
     def heartbeat(self) -> None:
         """The node is getting on."""
-        if self.beat is not None:
-            self.beat()
+        if self.deadline is not None:
+            self.deadline.heartbeat()
 
     def write(self, data: Any) -> None:
         """Emit a custom event."""
         if not self.closed:
+            self.progress()
             self.host.emit(data)
 
     def emit_message(self, chunk: Any, id: str | None) -> None:
         """Emit a piece of a message."""
         if not self.closed:
+            self.progress()
             if id is None and getattr(chunk, "id", None) is None:
                 id = self.spoken = self.step or self.due.id
             self.host.emit_message(self.due, chunk, id)
+
+    def progress(self) -> None:
+        """It has shown that it goes on."""
+        if self.deadline is not None:
+            self.deadline.progress()
 
     def close(self) -> None:
         """The execution is over: what an abandoned thread of it still emits is dropped."""

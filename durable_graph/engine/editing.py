@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from durable_graph.decisions.plan import plan
+from durable_graph.decisions.plan import Plan, plan, without_deferred
 from durable_graph.decisions.results import read_result
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.call import Call
@@ -84,22 +84,22 @@ async def _write(live: LiveThread, view: View | None, as_node: str | None) -> No
         )
     result = read_result(definition, node, live.call.input)
     outcome = live.outcome_of(node, result)
-    due: list[DueTask] = []
+    planned = Plan([], without_deferred(scope.joins))
     if node != END:
         outcome = await _routed(live, node, outcome)
-        planned = plan(definition, scope.joins, [(node, outcome)]).due
         kept = [
             index
             for index, task in enumerate(before)
             if task.node != node and (scope.open_asks(index) or index >= len(before) - led)
         ]
-        due = _with_carried(planned, before, kept)
+        planned = plan(definition, scope.joins, [(node, outcome)], busy=bool(kept))
+        planned.due = _with_carried(planned.due, before, kept)
     info = live.next_info("update", [node], branch=branch)
-    live.add_result(node, outcome, info, due, onto=onto, by=live.call.by)
+    live.add_result(node, outcome, info, planned, onto=onto, by=live.call.by)
     if live.log is not None:
         asking = any(live.scope.open_asks(index) for index in range(len(live.scope.due)))
-        live.log.status = "asking" if asking else "stopped" if due else "finished"
-        live.log.reason = "edited" if due and not asking else None
+        live.log.status = "asking" if asking else "stopped" if planned.due else "finished"
+        live.log.reason = "edited" if planned.due and not asking else None
 
 
 def _last_node(live: LiveThread) -> str:

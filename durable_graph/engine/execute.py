@@ -1,26 +1,27 @@
-"""One task: from its input to its outcome, over as many attempts as its policies allow."""
+"""One execution of a task: from its input to its outcome."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import inspect
-import math
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from durable_graph.decisions.results import read_result, read_route
+from durable_graph.decisions.retry import retry_in
 from durable_graph.definition.node import Branch, Function, Node
 from durable_graph.engine.context import TaskContext, current_task
+from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.runtime import supplied
 from durable_graph.engine.stream import Stream
 from durable_graph.engine.workers import workers
-from durable_graph.errors import GraphInterrupt, NodeCancelledError
+from durable_graph.errors import GraphInterrupt, NodeCancelledError, NodeError
 from durable_graph.log.fold import Due
 from durable_graph.log.records import Outcome
-from durable_graph.types import RetryPolicy, Send
+from durable_graph.types import Send, TimeoutPolicy
 
 if TYPE_CHECKING:
     from durable_graph.engine.live import LiveThread
@@ -44,33 +45,47 @@ class Failure:
 
     Attributes:
         outcome: what is written down about it.
+        due: what was executed: the task, or its error handler.
         error: what the node raised.
         retry_in: seconds until its next attempt; ``None`` if there is none.
     """
 
     outcome: Outcome
+    due: Due
     error: BaseException
     retry_in: float | None
 
 
-async def execute(run: Run, index: int, attempt: int, value: Any) -> Outcome | Failure:
-    """Execute a due task once.
+async def execute(
+    run: Run, index: int, attempt: int, value: Any, handled: NodeError | None = None
+) -> Outcome | Failure:
+    """Execute a due task once, or its node's error handler.
 
     Args:
         run: its run.
         index: which of the due tasks.
         attempt: which attempt this is, from 1.
         value: its input, which is its own to change.
+        handled: the error that the handler is to handle; ``None`` for the node itself.
     """
     live = run.live
     due = live.scope.due[index]
     node = live.definition.nodes[due.node]
+    limits = due.timeout or node.timeout
+    if handled is not None and node.handler is not None:
+        # Another execution than the node's, with ids, keys and questions of its own.
+        node, due = node.handler, replace(due, handler=True)
+        limits = node.timeout
     task = TaskContext(run, due, attempt, index)
+    task.error = handled
     context = new_context(task)
     sizes = _list_sizes(value) if node.branches else {}
     try:
         try:
-            returned = await _call(run.stream, node.function, context, value)
+            if limits is None:
+                returned = await _call(run.stream, node.function, context, value)
+            else:
+                returned = await _call_within(limits, run, node, context, value)
         except (GraphInterrupt, BaseExceptionGroup) as stop:
             if task.calls is not None:
                 await task.calls.settle(stop)
@@ -78,6 +93,8 @@ async def execute(run: Run, index: int, attempt: int, value: Any) -> Outcome | F
         result = read_result(live.definition, node.name, returned)
         outcome = live.outcome_of(node.name, result, index, task.spoken)
         outcome.attempts = attempt - 1
+        if handled is not None:
+            outcome.caught = handled.text
         for branch in node.branches:
             state = _after(live, branch, node, value, due, outcome, sizes)
             chosen = await choose_route(run, node.name, branch, context, state)
@@ -88,28 +105,8 @@ async def execute(run: Run, index: int, attempt: int, value: Any) -> Outcome | F
         if task.calls is not None:
             await task.calls.settle()
         return outcome
-    except GraphInterrupt as question:
-        return _asked(task, index, question) or _failed(
-            run, node, due, index, attempt, _not_asked(node, question)
-        )
-    except BaseExceptionGroup as group:
-        questions, rest = group.split(GraphInterrupt)
-        if questions is None or rest is not None:
-            return _failed(run, node, due, index, attempt, rest or group)
-        return _asked(task, index, *_leaves(questions)) or _failed(
-            run, node, due, index, attempt, _not_asked(node, group)
-        )
-    except asyncio.CancelledError as error:
-        current = asyncio.current_task()
-        if current is not None and current.cancelling():
-            raise
-        mistake = NodeCancelledError(
-            f"Node {node.name!r} raised CancelledError although nobody cancelled its run."
-        )
-        mistake.__cause__ = error
-        return _failed(run, node, due, index, attempt, mistake)
-    except Exception as error:
-        return _failed(run, node, due, index, attempt, error)
+    except BaseException as error:
+        return _stopped(run, task, node, index, error)
     finally:
         task.close()
 
@@ -156,17 +153,35 @@ async def choose_route(
 
 
 async def _call(
-    stream: Stream, function: Function, context: contextvars.Context, state: Any
+    stream: Stream,
+    function: Function,
+    context: contextvars.Context,
+    state: Any,
+    deadline: Deadline | None = None,
 ) -> Any:
     call = function.call
     if function.injected or not function.takes_state:
         call = _prepared(function, context[current_task])
     if function.is_async:
-        return await in_context(context, call(state), stream)
+        return await in_context(context, call(state), stream, deadline)
     result = await workers.run(lambda: call(state), context)
     if inspect.isawaitable(result):  # a plain function that returned a coroutine
-        return await in_context(context, _awaiting(result), stream)
+        return await in_context(context, _awaiting(result), stream, deadline)
     return result
+
+
+async def _call_within(
+    limits: TimeoutPolicy, run: Run, node: Node, context: contextvars.Context, state: Any
+) -> Any:
+    """Call a node's function, and give it up if it takes longer than this.
+
+    Raises:
+        NodeTimeoutError: it did.
+    """
+    task = context[current_task]
+    deadline = task.deadline = Deadline(node.name, limits, run.live.clock)
+    attempt = _call(run.stream, node.function, context, state, deadline)
+    return await within(deadline, attempt, task.close)
 
 
 def _prepared(function: Function, task: TaskContext) -> Callable[[Any], Any]:
@@ -183,12 +198,17 @@ async def _awaiting(awaitable: Awaitable[Any]) -> Any:
 
 @types.coroutine
 def in_context(
-    context: contextvars.Context, coroutine: Coroutine[Any, Any, Any], stream: Stream
+    context: contextvars.Context,
+    coroutine: Coroutine[Any, Any, Any],
+    stream: Stream,
+    deadline: Deadline | None = None,
 ) -> Generator[Any, Any, Any]:
     """Await a coroutine in a context of its own, without a task of its own.
 
     What the node does to context variables stays with it. And each time it is about to go on
-    after having waited, it lets a watcher catch up who has fallen behind.
+    after having waited, it lets a watcher catch up who has fallen behind. That time is not the
+    node's, so its deadline does not count it; and a node that outlives its deadline by swallowing
+    its cancellation is not gone on with.
     """
     step: Callable[[Any], Any] = coroutine.send
     value: Any = None
@@ -198,9 +218,15 @@ def in_context(
             try:
                 value = yield awaited
                 step = coroutine.send
-                while stream.full:
+                if stream.full:
+                    if deadline is not None:
+                        deadline.hold()
                     yield from stream.wait_for_room().__await__()
+                    if deadline is not None:
+                        deadline.go_on()
             except BaseException as error:
+                if deadline is not None and deadline.dead:
+                    raise
                 step, value = coroutine.throw, error
     except StopIteration as end:
         return end.value
@@ -252,13 +278,46 @@ def _list_sizes(value: Any) -> dict[str, int]:
     return {key: len(item) for key, item in value.items() if type(item) is list}
 
 
+def _stopped(
+    run: Run, task: TaskContext, node: Node, index: int, error: BaseException
+) -> Outcome | Failure:
+    """What it means that an execution ended with this.
+
+    Raises:
+        BaseException: the error, if it is not the node's: the run is cancelled, or the program
+            is to end.
+    """
+    if isinstance(error, GraphInterrupt):
+        asked = _asked(task, index, error)
+        return asked or _failed(run, task, node, index, _not_asked(node, error))
+    if isinstance(error, BaseExceptionGroup):
+        questions, rest = error.split(GraphInterrupt)
+        if questions is None or rest is not None:
+            return _failed(run, task, node, index, rest or error)
+        asked = _asked(task, index, *_leaves(questions))
+        return asked or _failed(run, task, node, index, _not_asked(node, error))
+    if isinstance(error, asyncio.CancelledError):
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise error
+        mistake = NodeCancelledError(
+            f"Node {node.name!r} raised CancelledError although nobody cancelled its run."
+        )
+        mistake.__cause__ = error
+        return _failed(run, task, node, index, mistake)
+    if isinstance(error, Exception):
+        return _failed(run, task, node, index, error)
+    raise error
+
+
 def _asked(task: TaskContext, index: int, *stops: GraphInterrupt) -> Outcome | None:
     """The questions that an execution stopped at; ``None`` if they are not its own."""
     names = dict.fromkeys(interrupt.id for stop in stops for interrupt in stop.interrupts)
     if not names or not task.questions.keys() >= names.keys():
         return None
     asks = tuple(task.questions[name] for name in names)
-    return Outcome(index, asks=asks, attempts=task.attempt - 1)
+    caught = None if task.error is None else task.error.text
+    return Outcome(index, asks=asks, attempts=task.attempt - 1, caught=caught)
 
 
 def _not_asked(node: Node, stop: BaseException) -> RuntimeError:
@@ -277,46 +336,17 @@ def _leaves(group: BaseExceptionGroup[Any]) -> list[GraphInterrupt]:
     return found
 
 
-def _failed(
-    run: Run, node: Node, due: Due, index: int, attempt: int, error: BaseException
-) -> Failure:
+def _failed(run: Run, task: TaskContext, node: Node, index: int, error: BaseException) -> Failure:
     wait = None
+    attempt, due = task.attempt, task.due
     if isinstance(error, Exception):
         error.add_note(f"While running node {node.name!r}, task {due.id}, attempt {attempt}.")
         wait = retry_in(node.retry, error, attempt, run.live.chance.uniform)
     outcome = Outcome(index, error=describe(error), attempts=attempt)
     if wait is not None:
         outcome.retry_in, outcome.retry_at = wait, run.live.clock.time() + wait
-    return Failure(outcome, error, wait)
-
-
-def retry_in(
-    policies: Sequence[RetryPolicy],
-    error: Exception,
-    attempt: int,
-    uniform: Callable[[], float],
-) -> float | None:
-    for policy in policies:
-        if not _matches(policy, error):
-            continue
-        if attempt >= policy.max_attempts:
-            return None
-        try:
-            grown = float(policy.backoff_factor) ** (attempt - 1)
-        except OverflowError:  # after a thousand attempts
-            grown = math.inf
-        wait = policy.initial_interval * grown if policy.initial_interval else 0.0
-        return min(policy.max_interval, wait) + (uniform() if policy.jitter else 0.0)
-    return None
-
-
-def _matches(policy: RetryPolicy, error: Exception) -> bool:
-    retry_on: Any = policy.retry_on
-    if isinstance(retry_on, type) and issubclass(retry_on, BaseException):
-        return isinstance(error, retry_on)
-    if isinstance(retry_on, (list, tuple, set, frozenset)):
-        return isinstance(error, tuple(retry_on))
-    return bool(retry_on(error))
+        outcome.caught = None if task.error is None else task.error.text
+    return Failure(outcome, due, error, wait)
 
 
 def describe(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from durable_graph.decisions.advance import changes
 from durable_graph.decisions.freeze import Freezer
-from durable_graph.decisions.plan import plan
+from durable_graph.decisions.plan import Joins, Plan, plan, without_deferred
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.decisions.results import Result
 from durable_graph.definition.graph import GraphDefinition
@@ -18,11 +18,11 @@ from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.errors import InvalidUpdateError
 from durable_graph.log.delta import Encoded, Op
 from durable_graph.log.fold import Scope
-from durable_graph.log.records import Commit, DueTask, Outcome, Ranges, Source
+from durable_graph.log.records import Commit, DueTask, Outcome, Packet, Ranges, Source
 from durable_graph.log.seal import CommitInfo
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.state.schema import Schema
-from durable_graph.types import END, START, Interrupt, Send
+from durable_graph.types import START, Interrupt, Send
 
 __all__ = ["LiveThread"]
 
@@ -188,13 +188,15 @@ class LiveThread:
             return 0
         due: list[DueTask] = []
         leads: list[DueTask] = []
-        joins: Mapping[str, tuple[str, ...]] = self.scope.joins
-        if keep:
+        joins: Joins = self.scope.joins
+        if not keep:
+            joins = without_deferred(joins)
+        else:
             scope = self.scope
             due = [DueTask(scope.due[i].node, scope.due[i].arg, i) for i in scope.unfinished()]
             if done[0][0] != START:  # where that leads is for its routes to say
                 once = {entry.node for entry in due if entry.arg is None}
-                planned = plan(self.definition, joins, done)
+                planned = plan(self.definition, joins, done, busy=bool(due))
                 joins = planned.joins
                 leads = [e for e in planned.due if e.arg is not None or e.node not in once]
         body = Commit(delta=delta, joins=joins, due=[*due, *leads])
@@ -230,16 +232,15 @@ class LiveThread:
             outcome.goto, outcome.sends = tuple(dict.fromkeys(goto)), tuple(sends)
         return outcome
 
-    def targets(
-        self, who: str, chosen: Sequence[str | Send]
-    ) -> tuple[list[str], list[tuple[str, bytes]]]:
+    def targets(self, who: str, chosen: Sequence[str | Send]) -> tuple[list[str], list[Packet]]:
         """Destinations as a result keeps them: names, and packets with encoded arguments."""
         goto: list[str] = []
-        sends: list[tuple[str, bytes]] = []
+        sends: list[Packet] = []
         for part in chosen:
             if isinstance(part, Send):
                 what = f"What {who!r} sends to {part.node!r}"
-                sends.append((part.node, self.freezer.packet(part.arg, what)))
+                arg = self.freezer.packet(part.arg, what)
+                sends.append(Packet(part.node, arg, part.timeout))
             else:
                 goto.append(part)
         return goto, sends
@@ -249,7 +250,7 @@ class LiveThread:
         node: str,
         outcome: Outcome,
         info: CommitInfo,
-        due: Sequence[DueTask],
+        planned: Plan,
         *,
         onto: Onto | None = None,
         by: str | None = None,
@@ -260,7 +261,7 @@ class LiveThread:
             node: the node it counts for.
             outcome: what was written.
             info: the commit's header.
-            due: what is due afterwards.
+            planned: what is due afterwards, and what waits.
             onto: see `commit`.
             by: see `commit`.
 
@@ -268,10 +269,7 @@ class LiveThread:
             InvalidUpdateError: a reducer failed.
         """
         delta, after = self.change([(node, outcome)])
-        joins = self.scope.joins
-        if node != END:
-            joins = {**plan(self.definition, joins, [(node, outcome)]).joins}
-        body = Commit(outcomes=[outcome], delta=delta, joins=joins, due=due)
+        body = Commit(outcomes=[outcome], delta=delta, joins=planned.joins, due=planned.due)
         return self.commit(body, info, after, onto=onto, by=by)
 
     def change(

@@ -16,6 +16,7 @@ from typing import Any
 from durable_graph.decisions.admission import Action, Asked, Situation, admit
 from durable_graph.decisions.answers import interrupt_id, match_answers
 from durable_graph.decisions.freeze import Freezer
+from durable_graph.decisions.plan import Plan, deferred_in, plan_goto, without_deferred
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.decisions.results import Result, read_command, read_input
 from durable_graph.definition.graph import GraphDefinition
@@ -269,7 +270,8 @@ def _take_input(live: LiveThread, onto: Onto | None = None) -> Receipt:
     """Make the call's input the result of the start."""
     update = read_input(live.definition, live.call.input)
     outcome = live.outcome_of(START, Result([update]), index=0, asked=True)
-    body = Commit(delta={}, joins=live.scope.joins, due=[DueTask(START)], known=[outcome])
+    joins = without_deferred(live.scope.joins)
+    body = Commit(delta={}, joins=joins, due=[DueTask(START)], known=[outcome])
     info = live.next_info("input", (), branch=onto is not None)
     return live.commit(body, info, onto=onto, by=live.call.by)
 
@@ -355,7 +357,9 @@ class _Opening:
             await check_end(self._keeper, self._view.head)
             log.input = None  # the branch was never given what the head was given
         if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
-            live.definition.check_due((due.node for due in live.scope.due), self._key.thread)
+            waits = deferred_in(live.scope.joins)
+            due = [*(due.node for due in live.scope.due), *waits]
+            live.definition.check_due(due, self._key.thread)
         receipt = Receipt()
         match action:
             case Action.BEGIN | Action.BRANCH_BEGIN:
@@ -396,8 +400,9 @@ class _Opening:
         if isinstance(command, Command):
             outcome = live.outcome_of(START, read_command(live.definition, command))
             info = live.next_info("input", (), branch=onto is not None)
-            due = _due_of(outcome)
-            receipt = live.add_result(START, outcome, info, due, onto=onto, by=self._call.by)
+            joins = without_deferred(live.scope.joins)
+            planned = plan_goto(live.definition, joins, outcome)
+            receipt = live.add_result(START, outcome, info, planned, onto=onto, by=self._call.by)
             self.run.teller.hold(receipt)
         else:
             self.run.teller.hold(_take_input(live, onto), values=False)
@@ -420,15 +425,17 @@ class _Opening:
         info = live.next_info("update", scope.nodes)
         # A node that is due already is not made due twice: it would write twice.
         once = {due.node for due in scope.due if due.arg is None}
-        more = [due for due in _due_of(outcome) if due.arg is not None or due.node not in once]
-        live.add_result(START, outcome, info, [*waiting, *more], by=self._call.by)
+        planned = plan_goto(live.definition, scope.joins, outcome, busy=bool(waiting))
+        more = [due for due in planned.due if due.arg is not None or due.node not in once]
+        planned = Plan([*waiting, *more], planned.joins)
+        live.add_result(START, outcome, info, planned, by=self._call.by)
 
     def _fork(self, onto: Onto | None) -> Receipt:
         live, scope = self._live, self._live.scope
         body = Commit(
             delta={},
             joins=scope.joins,
-            due=[DueTask(due.node, due.arg) for due in scope.due],
+            due=[DueTask(due.node, due.arg, timeout=due.timeout) for due in scope.due],
             known=[o for index, o in scope.outcomes.items() if scope.due[index].node == START],
         )
         info = live.next_info("fork", scope.nodes, branch=True)
@@ -509,11 +516,6 @@ class _Opening:
     @property
     def _secret(self) -> bytes:
         return self._log.secret
-
-
-def _due_of(outcome: Outcome) -> list[DueTask]:
-    due = [DueTask(name) for name in sorted(outcome.goto)]
-    return due + [DueTask(node, arg) for node, arg in outcome.sends]
 
 
 def _what_is_asked(call: Call, view: View | None, definition: GraphDefinition) -> Asked:

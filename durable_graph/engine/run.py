@@ -7,7 +7,7 @@ happened, go on. What results *mean* is decided in `durable_graph.decisions`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,14 @@ import anyio
 from durable_graph.decisions.advance import advance
 from durable_graph.decisions.answers import all_answers
 from durable_graph.decisions.plan import plan
+from durable_graph.engine.attempts import attempts
 from durable_graph.engine.context import TaskContext
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.execute import (
     Failure,
     choose_route,
     describe,
-    execute,
     new_context,
-    node_input,
 )
 from durable_graph.engine.inbox import take_answers
 from durable_graph.engine.live import LiveThread, Onto
@@ -46,6 +45,7 @@ from durable_graph.log.records import (
     DueTask,
     Mark,
     Outcome,
+    Packet,
     Status,
     Steps,
     TaskResults,
@@ -147,7 +147,7 @@ class Run:
         live = self.live
         start, outcome = live.definition.start, live.scope.outcomes[0]
         goto: list[str] = []
-        sends: list[tuple[str, bytes]] = []
+        sends: list[Packet] = []
         if start.branches:
             task = TaskContext(self, live.scope.due[0], 1)
             _, after = live.change([(START, outcome)])
@@ -206,20 +206,48 @@ class Run:
                 # A lone task runs in the run's own: a task and a group for it would cost more than
                 # all the rest of the superstep.
                 self.teller.started(todo[0])
-                failure = await self._attempts(todo[0], last=lambda: True)
+                failure = await attempts(self, todo[0], lambda: True, self._take_in)
+                failures = [] if failure is None else [failure]
             else:
-                failure = await self._all(todo)
+                failures = await self._all(todo)
         finally:
             if self._calling:
                 await self._end_calls()
-        if failure is not None:
-            place = self._unwritten.index(failure.outcome)
-            receipt = await self.stop(failure.error)
-            self.teller.failure(failure, receipt.at(receipt.item + place))
-            raise failure.error
+        if failures:
+            await self._fail(failures)
 
-    async def _all(self, todo: Sequence[int]) -> Failure | None:
-        """Run several tasks at once. The first to fail ends the others."""
+    async def _fail(self, failures: Sequence[Failure]) -> None:
+        """End the run with what tasks failed with: one error as itself, several as a group.
+
+        Raises:
+            BaseException: that.
+        """
+        told, known = list(self._unwritten), len(self._unwritten)
+        self._unwritten += [failure.outcome for failure in failures]
+        error = failures[0].error
+        if self._collects and len(failures) > 1:
+            names = [self.live.scope.due[failure.outcome.index].node for failure in failures]
+            error = BaseExceptionGroup(
+                f"{len(names)} tasks of a superstep failed: {', '.join(names)}",
+                [failure.error for failure in failures],
+            )
+        receipt = await self.stop(error)
+        for place, outcome in enumerate(told, receipt.item):
+            self.teller.result(outcome, receipt.at(place))
+        for place, failure in enumerate(failures, receipt.item + known):
+            self.teller.failure(failure, receipt.at(place))
+        raise error
+
+    @property
+    def _collects(self) -> bool:
+        return self.live.call.policies.step == "collect"
+
+    async def _all(self, todo: Sequence[int]) -> list[Failure]:
+        """Run several tasks at once; returns the failures that end the run.
+
+        The first to fail ends the others, unless failures are to be collected.
+        """
+        collects = self._collects
         workers = min(self.live.call.max_concurrency or len(todo), len(todo))
         at_once = workers == len(todo)
         for count, index in enumerate(todo if at_once else ()):
@@ -240,7 +268,7 @@ class Run:
                 if not at_once:
                     self.teller.started(index)
                 try:
-                    failure = await self._attempts(index, last)
+                    failure = await attempts(self, index, last, self._take_in)
                 except (Exception, SystemExit, KeyboardInterrupt) as error:
                     # The log's error, or a node that ends the program. Out of a task group it
                     # would come in an ExceptionGroup, and callers would have to know.
@@ -249,6 +277,9 @@ class Run:
                     return
                 if failure is not None:
                     failures.append(failure)
+                    if collects:
+                        last()
+                        continue
                     scope.cancel()
                     return
 
@@ -258,46 +289,12 @@ class Run:
                 await self._pause_at_times(count)
         if broken:
             raise broken[0]
-        return failures[0] if failures else None
+        return sorted(failures, key=lambda failure: failure.outcome.index) if collects else failures
 
     async def _end_calls(self) -> None:
         """No step outlives its superstep: those of a node that failed end here."""
         calling, self._calling = self._calling, {}
         await end_all(calling)
-
-    async def _attempts(self, index: int, last: Callable[[], bool]) -> Failure | None:
-        """Execute a task, again after failures that are worth it, and write down how it ended.
-
-        Args:
-            index: which of the due tasks.
-            last: to be called once the task is through; tells whether it was the last.
-        """
-        live = self.live
-        attempt = 1
-        before = live.scope.outcomes.get(index)
-        due = live.scope.due[index]
-        if before is not None and before.retry_at is not None:
-            attempt = before.attempts + 1
-            failed_at = before.retry_at - (before.retry_in or 0.0)
-            self._first_attempts[due.step, due.node, due.push] = failed_at
-            # The time of day may have been changed; nothing makes the wait longer than it was.
-            left = before.retry_at - live.clock.time()
-            await live.clock.sleep(min(max(0.0, left), before.retry_in or 0.0))
-        elif live.definition.nodes[due.node].retry:
-            self.first_attempt(due)
-        while True:
-            ended = await execute(self, index, attempt, node_input(live, index))
-            if isinstance(ended, Outcome):
-                await self._take_in(ended, last())
-                return None
-            live.scope.record([ended.outcome])
-            if ended.retry_in is None:
-                self._unwritten.append(ended.outcome)
-                return ended
-            if live.log is not None:
-                await live.log.put(TaskResults([ended.outcome]))
-            await live.clock.sleep(ended.retry_in)
-            attempt += 1
 
     async def _take_in(self, outcome: Outcome, last: bool) -> None:
         """Take in a task's result. The last one's is written with what ends the superstep."""
@@ -462,7 +459,7 @@ class Run:
         return Commit(
             delta={key: op for key, op in changed.items() if op != SAME},
             joins=scope.joins,
-            due=[DueTask(due.node, due.arg) for due in scope.due],
+            due=[DueTask(due.node, due.arg, timeout=due.timeout) for due in scope.due],
             known=results,
         )
 
@@ -516,10 +513,11 @@ class Run:
         """What asks the run to stop."""
         return self.live.call.control
 
-    def first_attempt(self, due: Due) -> float:
+    def first_attempt(self, due: Due, began: float | None = None) -> float:
         """When the first attempt at a task began, Unix time; now, if it was not known before."""
         task = (due.step, due.node, due.push)
-        return self._first_attempts.setdefault(task, self.live.clock.time())
+        now = self.live.clock.time() if began is None else began
+        return self._first_attempts.setdefault(task, now)
 
     @property
     def node_config(self) -> RunnableConfig:

@@ -148,7 +148,7 @@ class Runtime(Generic[ContextT]):
         self._task.emit_message(chunk, id)
 
     def heartbeat(self) -> None:
-        """Say that the node is getting on, for those who would give it up for idle."""
+        """Say, from any thread, that the node is getting on: see `TimeoutPolicy.idle_timeout`."""
         self._task.heartbeat()
 
     # -- whether to stop -----------------------------------------------------------------------
@@ -195,6 +195,8 @@ def supplied(task: TaskContext, injection: Injection) -> Any:
             return task.write
         case "store":
             return task.host.store
+        case "error":
+            return task.error
 
 
 _NO_TASK: Final = Due("", "", 0, "no node")

@@ -155,7 +155,7 @@ def task_payload(
 ) -> dict[str, Any]:
     """``tasks``: a task begins."""
     triggers = triggers_of(definition, due)
-    shown = {"id": due.id, "name": due.node, "input": value, "triggers": triggers}
+    shown = {"id": due.id, "name": due.name, "input": value, "triggers": triggers}
     return shown | {"metadata": dict(metadata)} if metadata else shown
 
 
@@ -165,7 +165,7 @@ def task_result_payload(
     """``tasks``: a task has ended, or stopped at a question."""
     return {
         "id": due.id,
-        "name": due.node,
+        "name": due.name,
         "error": error,
         "result": result,
         "interrupts": [_plain(interrupt) for interrupt in interrupts],

@@ -15,7 +15,7 @@ from durable_graph.engine.reading import View, fetch_blobs, fold_records, load
 from durable_graph.errors import CheckpointNotFoundError, IntegrityError, InvalidUpdateError
 from durable_graph.log.delta import Encoded
 from durable_graph.log.fold import Scope
-from durable_graph.log.records import Commit, Head, Record, ThreadKey
+from durable_graph.log.records import Commit, Head, Outcome, Record, ThreadKey
 from durable_graph.log.seal import Header, extend, open_header, open_record
 from durable_graph.types import PregelTask, RunnableConfig, StateSnapshot
 
@@ -298,13 +298,20 @@ def _present(definition: GraphDefinition, thread: str, view: View) -> StateSnaps
         result = None
         if done and outcome is not None and outcome.done:
             result = shapes.recorded_result(definition, scope.values, outcome, thaw)
-        error = outcome.error if outcome is not None else None
+        error = _error_of(outcome)
         asks = shapes.interrupts_of(scope.open_asks(index), thaw)
         path = shapes.path_of(due)
         tasks.append(PregelTask(due.id, due.node, path, error, asks, None, result))
     waiting = scope.unfinished() if done else range(len(scope.due))
     next_ = tuple(scope.due[index].node for index in waiting)
     return _shown(definition, thread, scope, values, tasks, next_, view.freezer)
+
+
+def _error_of(outcome: Outcome | None) -> str | None:
+    """What a task has failed with; also if that was handled, and it has a result all the same."""
+    if outcome is None:
+        return None
+    return outcome.error if outcome.error is not None else outcome.caught
 
 
 def _recorded(
@@ -322,7 +329,7 @@ def _recorded(
                 due.id,
                 due.node,
                 shapes.path_of(due),
-                outcome.error if outcome is not None else None,
+                _error_of(outcome),
                 shapes.interrupts_of(after.asked.get(index, ()), freezer.thaw, after.answers),
                 None,
                 result,

@@ -22,10 +22,12 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
+from durable_graph.decisions.retry import retry_in
 from durable_graph.decisions.steps import Move, move, step_id
-from durable_graph.definition.node import hints_of, policies_of
+from durable_graph.definition.node import hints_of
+from durable_graph.definition.policies import retries_of
 from durable_graph.engine.context import TaskContext, running_task
-from durable_graph.engine.execute import describe, in_context, new_context, retry_in
+from durable_graph.engine.execute import describe, in_context, new_context
 from durable_graph.engine.future import StepFuture
 from durable_graph.engine.runlog import Receipt
 from durable_graph.engine.workers import workers
@@ -173,7 +175,7 @@ def step(
         keyed=True,
         idempotent=idempotent,
         reconcile=reconcile,
-        retry=policies_of(retry_policy, key),
+        retry=() if retry_policy is None else retries_of(retry_policy, f"step {key!r}"),
     )
     return make_call(call, "step()")
 
@@ -222,6 +224,7 @@ class Calls:
             raise RuntimeError(
                 f"{call.what} was called for an execution of node {owner.due.node!r} that is over."
             )
+        owner.progress()
         self._learn(call.function)
         digest = self._digest(call)
         future: StepFuture[Any] = StepFuture(call.what, run.loop, run.loop_thread)
@@ -266,7 +269,8 @@ class Calls:
     # -- beginning -----------------------------------------------------------------------------
 
     def _identify(self, call: Call, digest: str) -> str:
-        within = self._owner.step
+        # A node and its error handler have steps of their own; no step's id has a colon.
+        within = self._owner.step or (":handler" if self._owner.due.handler else "")
         if call.keyed:
             id = step_id(within, call.kind, call.name)
             before = self._made.get(id)
@@ -372,7 +376,9 @@ class Calls:
 
     def _child(self, id: str, attempt: int) -> TaskContext:
         owner = self._owner
-        return TaskContext(owner.host, owner.due, attempt, owner.index, id)
+        child = TaskContext(owner.host, owner.due, attempt, owner.index, id)
+        child.deadline = owner.deadline
+        return child
 
     async def _invoked(self, function: Callable[[], Any], child: TaskContext) -> Any:
         """Call a function with the context of a step; what it asks is asked by its owners."""

@@ -12,8 +12,9 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from durable_graph.engine import shapes
 from durable_graph.engine.execute import Failure, node_input
@@ -132,8 +133,7 @@ class Teller:
 
     def failure(self, failure: Failure, receipt: Receipt) -> None:
         """A task has failed for good, and that has been written down."""
-        due = self._live.scope.due[failure.outcome.index]
-        error: Any = failure.error
+        due, error = failure.due, cast("Any", failure.error)
 
         def payload() -> Any:
             return shapes.task_result_payload(due, {}, error, ())
@@ -244,14 +244,16 @@ class Teller:
 
     def _result(self, told: Told, seq: int, place: int) -> None:
         due, step, outcome, base = told
+        if outcome.caught is not None:
+            due = replace(due, handler=True)
         definition, thaw = self._live.definition, self._live.freezer.thaw
         if "messages" in self._modes:
-            self._messages(told, _cursor(seq, place))
+            self._messages((due, *told[1:]), _cursor(seq, place))
         if "updates" in self._modes:
             shown = (
                 {"__interrupt__": shapes.interrupts_of(outcome.asks, thaw)}
                 if outcome.asks
-                else shapes.update_payload(definition, base, due.node, outcome, thaw)
+                else shapes.update_payload(definition, base, due.name, outcome, thaw)
             )
             self._emit("updates", shown, _cursor(seq, place + 1))
 

@@ -13,7 +13,7 @@ from durable_graph.definition.graph import GraphDefinition
 from durable_graph.drawing.describe import describe
 from durable_graph.drawing.graph import Graph
 from durable_graph.engine import shapes
-from durable_graph.engine.call import Call
+from durable_graph.engine.call import Call, Policies
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.editing import edit
 from durable_graph.engine.invoke import Result, RunTask
@@ -71,6 +71,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         interrupt_after: Collection[str] | All = (),
         store: BaseStore | None = None,
         config: RunnableConfig | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self.definition = definition
         self.checkpointer = checkpointer
@@ -79,6 +80,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         self._interrupt_before = nodes_of(definition, interrupt_before, "interrupt_before")
         self._interrupt_after = nodes_of(definition, interrupt_after, "interrupt_after")
         self._config: RunnableConfig = config if config is not None else {}
+        self._policies = policies if policies is not None else Policies()
         self._tally = Tally()
 
     def __repr__(self) -> str:
@@ -94,6 +96,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             interrupt_after=self._interrupt_after,
             store=self.store,
             config=merge_configs(self._config, config),
+            policies=self._policies,
         )
         other._tally = self._tally
         return other
@@ -439,6 +442,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
             durability=durability,
             on_pending=on_pending,
             by=by,
+            policies=self._policies,
             interrupt_before=before,
             interrupt_after=after,
             context=context,

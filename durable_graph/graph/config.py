@@ -10,7 +10,7 @@ import orjson
 
 from durable_graph.definition.context import coerce_context
 from durable_graph.definition.graph import GraphDefinition
-from durable_graph.engine.call import Call
+from durable_graph.engine.call import Call, Policies
 from durable_graph.engine.control import RunControl
 from durable_graph.errors import ConfigError, EmptyInputError, MissingStoreError
 from durable_graph.log.records import ThreadKey
@@ -22,10 +22,19 @@ from durable_graph.types import (
     Durability,
     OnPending,
     RunnableConfig,
+    StepPolicy,
     StreamMode,
 )
 
-__all__ = ["merge_configs", "modes_of", "nodes_of", "read_call", "refuse_empty", "thread_of"]
+__all__ = [
+    "merge_configs",
+    "modes_of",
+    "nodes_of",
+    "read_call",
+    "refuse_empty",
+    "step_policy_of",
+    "thread_of",
+]
 
 _MODES: tuple[StreamMode, ...] = (
     "values",
@@ -48,6 +57,7 @@ def read_call(
     durability: Durability | None,
     on_pending: OnPending,
     by: str | None,
+    policies: Policies,
     interrupt_before: Collection[str] | All,
     interrupt_after: Collection[str] | All,
     context: Any = None,
@@ -100,7 +110,20 @@ def read_call(
         context=coerce_context(definition.context, context),
         store=store,
         control=control,
+        policies=policies,
     )
+
+
+def step_policy_of(given: Any) -> StepPolicy:
+    """What the failure of one task is to its siblings.
+
+    Raises:
+        ConfigError: it is no such policy.
+    """
+    if given not in ("fail_fast", "collect"):
+        raise ConfigError(f"step_policy is 'fail_fast' or 'collect', not {given!r}.")
+    policy: StepPolicy = given
+    return policy
 
 
 def thread_of(config: RunnableConfig) -> tuple[str, str | None]:

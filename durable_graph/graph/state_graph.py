@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Generic, Self, Unpack, overload
 
 from durable_graph.definition.graph import GraphDefinition
@@ -15,14 +16,23 @@ from durable_graph.definition.node import (
     Node,
     destinations_of,
     name_of,
-    policies_of,
 )
+from durable_graph.definition.policies import NodePolicies
+from durable_graph.engine.call import Policies
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
+from durable_graph.graph.config import step_policy_of
 from durable_graph.saver import Saver
 from durable_graph.state.schema import Schema
 from durable_graph.store import BaseStore
-from durable_graph.types import END, START, All, RetryPolicy
+from durable_graph.types import (
+    END,
+    START,
+    All,
+    RetryPolicy,
+    StepPolicy,
+    TimeoutPolicy,
+)
 from durable_graph.typing import ContextT, InputT, NodeInputT, NodeOptions, OutputT, StateT
 from durable_graph.typing import Node as NodeFunction
 
@@ -35,7 +45,8 @@ class _Spec:
 
     function: Function
     input: Any
-    retry: tuple[RetryPolicy, ...]
+    policies: NodePolicies
+    defer: bool
     metadata: Mapping[str, Any] | None
     destinations: Mapping[str, str | None] | None
 
@@ -103,6 +114,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         self._nodes: dict[str, _Spec] = {}
         self._edges: dict[str, _Edges] = {}
         self._joins: dict[tuple[tuple[str, ...], str], None] = {}
+        self._defaults = NodePolicies()
 
     def __repr__(self) -> str:
         return f"<StateGraph: {', '.join(self._nodes) or 'no nodes'}>"
@@ -144,9 +156,12 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         node: str | Callable[..., Any],
         action: Callable[..., Any] | None = None,
         *,
+        defer: bool = False,
         metadata: Mapping[str, Any] | None = None,
         input_schema: Any = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        timeout: TimeoutPolicy | float | timedelta | None = None,
+        error_handler: Callable[..., Any] | None = None,
         destinations: Mapping[str, str] | Sequence[str] | None = None,
     ) -> Self:
         """Add a node.
@@ -156,10 +171,17 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             action: its function, sync or async, a callable object, or a partial. It takes the
                 state and, by name, any of `config`, `runtime`, `store`, `writer`. A sync function
                 runs in a thread.
+            defer: run it only once nothing else is due: after all other branches, however long,
+                have come to their ends.
             metadata: shown in events.
             input_schema: what it reads; by default what its first parameter is annotated with,
                 or the whole state. Keys that only it declares are private to those who do.
             retry_policy: when to try again after an error; of several, the first that matches.
+            timeout: how long one attempt may take: seconds, or a `TimeoutPolicy`.
+            error_handler: what runs in its place, in the same superstep, once it has failed for
+                good: takes the state and, by name, the `NodeError` as `error`, and what a node
+                can take. It returns what a node returns; the node's edges are not followed, so a
+                `Command` says where to go, if anywhere.
             destinations: the nodes that its commands may go to, if its return annotation does
                 not say; as a dict, with what pictures write at the edges.
 
@@ -186,10 +208,45 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         self._nodes[node] = _Spec(
             function=function,
             input=input_schema,
-            retry=policies_of(retry_policy, node),
+            policies=NodePolicies.of(
+                f"node {node!r}",
+                retry_policy=retry_policy,
+                timeout=timeout,
+                error_handler=error_handler,
+            ),
+            defer=bool(defer),
             metadata=metadata,
             destinations=_destinations(action, destinations),
         )
+        return self
+
+    def set_node_defaults(
+        self,
+        *,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        timeout: TimeoutPolicy | float | timedelta | None = None,
+        error_handler: Callable[..., Any] | None = None,
+    ) -> Self:
+        """What nodes go by that say nothing else themselves, also those added before.
+
+        A second call replaces what it names. Retries and timeout count for error handlers as
+        well.
+
+        Args:
+            retry_policy: see `add_node`; a node with ``retry_policy=()`` is not tried again.
+            timeout: see `add_node`; a node with ``timeout=TimeoutPolicy()`` has no limit.
+            error_handler: see `add_node`.
+
+        Raises:
+            GraphDefinitionError: something is of the wrong kind, or cannot work.
+        """
+        given = NodePolicies.of(
+            "the nodes by default",
+            retry_policy=retry_policy,
+            timeout=timeout,
+            error_handler=error_handler,
+        )
+        self._defaults = given.over(self._defaults)
         return self
 
     def add_edge(self, start_key: str | Sequence[str], end_key: str) -> Self:
@@ -332,6 +389,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         store: BaseStore | None = None,
         name: str | None = None,
         strict: bool = False,
+        step_policy: StepPolicy = "fail_fast",
     ) -> CompiledGraph[StateT, ContextT, InputT, OutputT]:
         """Check the graph and make it one that can be run. Later changes do not reach it.
 
@@ -342,6 +400,10 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             store: what nodes get as their store.
             name: shown in errors and representations.
             strict: refuse updates with unknown keys instead of warning.
+            step_policy: what the failure of one task is to the others of its superstep.
+                "fail_fast" (default): they are cancelled, and the run ends with that error.
+                "collect": they finish and their results are stored; then the run ends with the
+                error, or with an `ExceptionGroup` of several.
 
         Raises:
             GraphDefinitionError: the graph cannot run; the message says what to change.
@@ -354,6 +416,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             )
         if store is not None and not isinstance(store, BaseStore):
             raise TypeError(f"The store is one such as InMemoryStore(), not {store!r}.")
+        policies = Policies(step_policy_of(step_policy))
         state = Schema.of(self.state_schema)
         for source in self._edges:
             if source != START and source not in self._nodes:
@@ -374,17 +437,14 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             interrupt_before=interrupt_before or (),
             interrupt_after=interrupt_after or (),
             store=store,
+            policies=policies,
         )
 
     def _node(self, name: str, spec: _Spec | None, state: Schema) -> Node:
         edges = self._edges.get(name, _Edges())
-        return Node(
-            name=name,
-            function=spec.function if spec is not None else NOTHING,
-            input=Schema.of(spec.input) if spec is not None and spec.input is not None else state,
-            retry=spec.retry if spec is not None else (),
-            metadata=spec.metadata if spec is not None else None,
-            destinations=spec.destinations if spec is not None else None,
+        made = Node(name, NOTHING, state) if spec is None else self._made(name, spec, state)
+        return replace(
+            made,
             targets=tuple(edges.targets),
             branches=tuple(
                 Branch(
@@ -400,6 +460,33 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 for sources, target in self._joins
                 if name in sources
             ),
+        )
+
+    def _made(self, name: str, spec: _Spec, state: Schema) -> Node:
+        policies, defaults = spec.policies.over(self._defaults), self._defaults
+        reads = Schema.of(spec.input) if spec.input is not None else state
+        handler, destinations = None, spec.destinations
+        if policies.handler is not None:
+            goes = destinations_of(policies.handler.call)
+            if goes is not None:
+                destinations = {**dict.fromkeys(goes), **(destinations or {})}
+            handler = Node(
+                f"__error_handler__{name}",
+                policies.handler,
+                reads,
+                retry=defaults.retry or (),
+                timeout=_limits(defaults.timeout),
+            )
+        return Node(
+            name,
+            spec.function,
+            reads,
+            retry=policies.retry or (),
+            timeout=_limits(policies.timeout),
+            handler=handler,
+            defer=spec.defer,
+            metadata=spec.metadata,
+            destinations=destinations,
         )
 
     def _leaving(self, source: str) -> _Edges:
@@ -432,6 +519,12 @@ def _destinations(
         found = destinations_of(action)
         return None if found is None else dict.fromkeys(found)
     return dict(given) if isinstance(given, Mapping) else dict.fromkeys(_names(given))
+
+
+def _limits(timeout: TimeoutPolicy | None) -> TimeoutPolicy | None:
+    """A timeout, if it limits anything."""
+    unlimited = timeout is None or timeout.run_timeout is timeout.idle_timeout is None
+    return None if unlimited else timeout
 
 
 def _is_schema(annotation: Any) -> bool:

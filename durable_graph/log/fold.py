@@ -36,6 +36,7 @@ from durable_graph.log.records import (
     TaskResults,
 )
 from durable_graph.log.seal import CommitInfo, Header, extend
+from durable_graph.types import TimeoutPolicy
 
 __all__ = ["Due", "Scope", "task_id"]
 
@@ -62,6 +63,8 @@ class Due:
         node: the node to run.
         arg: the encoded argument, for a `Send`.
         push: its number among the sends, for a `Send`.
+        timeout: how long an attempt may take, where its `Send` says so.
+        handler: whether this is the node's error handler, which is an execution of its own.
     """
 
     branch: str
@@ -70,11 +73,20 @@ class Due:
     node: str
     arg: bytes | None = None
     push: int | None = None
+    timeout: TimeoutPolicy | None = None
+    handler: bool = False
+
+    @property
+    def name(self) -> str:
+        """What is executed: the node, or its error handler."""
+        return f"__error_handler__{self.node}" if self.handler else self.node
 
     @property
     def id(self) -> str:
         """See `task_id`."""
-        return task_id(self.branch, self.ns, self.step, self.node, self.push)
+        # No node has a colon in its name.
+        name = f"{self.node}:handler" if self.handler else self.node
+        return task_id(self.branch, self.ns, self.step, name, self.push)
 
 
 @dataclass(slots=True)
@@ -374,7 +386,10 @@ class Scope:
             nodes=self.nodes,
             values={key: flat(value) for key, value in self.values.items()},
             joins=self.joins,
-            due=[KeptDue(branch or d.branch, d.step, d.node, d.arg, d.push) for d in self.due],
+            due=[
+                KeptDue(branch or d.branch, d.step, d.node, d.arg, d.push, d.timeout)
+                for d in self.due
+            ],
             outcomes=list(self.outcomes.values()),
             # Copies, since a record is encoded only when it is about to be written.
             asked={index: tuple(asks) for index, asks in self.asked.items()},
@@ -409,7 +424,9 @@ class Scope:
         scope.meta, scope.run, scope.graph = kept.meta, kept.run, kept.graph
         scope.nodes, scope.caller = kept.nodes, kept.caller
         scope.values, scope.joins = dict(kept.values), {k: tuple(v) for k, v in kept.joins.items()}
-        scope.due = [Due(d.branch, kept.ns, d.step, d.node, d.arg, d.push) for d in kept.due]
+        scope.due = [
+            Due(d.branch, kept.ns, d.step, d.node, d.arg, d.push, d.timeout) for d in kept.due
+        ]
         scope.outcomes = {outcome.index: outcome for outcome in kept.outcomes}
         scope.asked = {index: list(asks) for index, asks in kept.asked.items()}
         scope.answers = dict(kept.answers)
@@ -458,8 +475,17 @@ class Scope:
             if entry.arg is not None:
                 number, push = push, push + 1
             if entry.carried is None:
-                due = Due(self.branch, self.ns, self.step, entry.node, entry.arg, number)
-                self.due.append(due)
+                self.due.append(
+                    Due(
+                        self.branch,
+                        self.ns,
+                        self.step,
+                        entry.node,
+                        entry.arg,
+                        number,
+                        entry.timeout,
+                    )
+                )
                 continue
             try:
                 self.due.append(before[entry.carried])
@@ -485,7 +511,7 @@ class Scope:
             for update in outcome.writes:
                 for written in update.values():
                     yield from _bytes_of(written)
-            yield from (arg for _, arg in outcome.sends)
+            yield from (packet.arg for packet in outcome.sends)
         for asks in self.asked.values():  # answered ones are shown as well
             for ask in asks:
                 yield from ask.parts

@@ -31,6 +31,7 @@ import orjson
 
 from durable_graph.errors import ConfigError, IntegrityError
 from durable_graph.log.delta import Op, Written
+from durable_graph.types import TimeoutPolicy
 
 __all__ = [
     "FORMAT",
@@ -47,6 +48,7 @@ __all__ = [
     "Kind",
     "Mark",
     "Outcome",
+    "Packet",
     "Ranges",
     "Record",
     "Source",
@@ -205,6 +207,14 @@ class Answer:
     time: float = 0.0
 
 
+class Packet(NamedTuple):
+    """A `Send`: the node, its encoded input, and how long it may take, if that was said."""
+
+    node: str
+    arg: bytes
+    timeout: TimeoutPolicy | None = None
+
+
 @dataclass(slots=True)
 class Outcome:
     """How one execution of a due task ended, or where it stands.
@@ -213,23 +223,26 @@ class Outcome:
         index: which of the commit's due tasks; -1 for what a caller wrote to the state.
         writes: its updates, in order; almost always one.
         goto: nodes that its routers and commands chose.
-        sends: `Send` packets, as node and encoded argument.
+        sends: `Send` packets.
         asks: the questions it stopped at; then it is not finished.
         error: what it failed with, as text; then it is not finished.
         attempts: failed attempts so far.
         retry_at: Unix time of the next attempt, if it is to be tried again.
         retry_in: seconds from the failure to then.
+        caught: the error, as text, with which the node has failed for good and that its error
+            handler is given: the handler is what runs, or what has ended so.
     """
 
     index: int
     writes: Sequence[Mapping[str, Written]] = ()
     goto: tuple[str, ...] = ()
-    sends: tuple[tuple[str, bytes], ...] = ()
+    sends: tuple[Packet, ...] = ()
     asks: tuple[Ask, ...] = ()
     error: str | None = None
     attempts: int = 0
     retry_at: float | None = None
     retry_in: float | None = None
+    caught: str | None = None
 
     @property
     def done(self) -> bool:
@@ -250,11 +263,13 @@ class DueTask:
         arg: the encoded argument of a `Send`; ``None`` for a node that reads the state.
         carried: index among the *previous* commit's due tasks, of a task that this commit
             leaves waiting: it keeps its id, its questions and its result.
+        timeout: how long an attempt of it may take, where its `Send` says so.
     """
 
     node: str
     arg: bytes | None = None
     carried: int | None = None
+    timeout: TimeoutPolicy | None = None
 
 
 @dataclass(slots=True)
@@ -282,6 +297,7 @@ class KeptDue:
         node: the node to run.
         arg: the encoded argument, for a `Send`.
         push: its number among the sends, for a `Send`.
+        timeout: how long an attempt of it may take, where its `Send` says so.
     """
 
     branch: str
@@ -289,6 +305,7 @@ class KeptDue:
     node: str
     arg: bytes | None
     push: int | None
+    timeout: TimeoutPolicy | None = None
 
 
 @dataclass(slots=True)
@@ -511,7 +528,7 @@ def _outcome(outcome: Outcome, lines: _Lines) -> dict[str, Any]:
     if outcome.goto:
         plain["goto"] = outcome.goto
     if outcome.sends:
-        plain["sends"] = [[node, lines.add(arg)] for node, arg in outcome.sends]
+        plain["sends"] = [_packet(packet, lines) for packet in outcome.sends]
     if outcome.asks:
         plain["asks"] = [_ask(ask, lines) for ask in outcome.asks]
     if outcome.error is not None:
@@ -520,6 +537,8 @@ def _outcome(outcome: Outcome, lines: _Lines) -> dict[str, Any]:
         plain["attempts"] = outcome.attempts
     if outcome.retry_at is not None:
         plain["retry"] = [outcome.retry_at, outcome.retry_in]
+    if outcome.caught is not None:
+        plain["caught"] = _text(outcome.caught)
     return plain
 
 
@@ -550,6 +569,24 @@ def _read_ask(plain: list[Any], values: list[bytes]) -> Ask:
     )
 
 
+def _packet(packet: Packet, lines: _Lines) -> list[Any]:
+    plain = [packet.node, lines.add(packet.arg)]
+    return plain if packet.timeout is None else [*plain, _limits(packet.timeout)]
+
+
+def _read_packet(plain: list[Any], values: list[bytes]) -> Packet:
+    node, line, limits, *_ = (*plain, None)
+    return Packet(node, values[line], _read_limits(limits))
+
+
+def _limits(timeout: TimeoutPolicy) -> list[Any]:
+    return [timeout.run_timeout, timeout.idle_timeout, timeout.refresh_on]
+
+
+def _read_limits(plain: list[Any] | None) -> TimeoutPolicy | None:
+    return None if plain is None else TimeoutPolicy(*plain)
+
+
 def _read_outcomes(plain: Iterable[dict[str, Any]], values: list[bytes]) -> list[Outcome]:
     return [
         Outcome(
@@ -562,12 +599,13 @@ def _read_outcomes(plain: Iterable[dict[str, Any]], values: list[bytes]) -> list
                 for update in entry.get("writes", ())
             ],
             goto=tuple(entry.get("goto", ())),
-            sends=tuple((node, values[line]) for node, line in entry.get("sends", ())),
+            sends=tuple(_read_packet(packet, values) for packet in entry.get("sends", ())),
             asks=tuple(_read_ask(ask, values) for ask in entry.get("asks", ())),
             error=entry.get("error"),
             attempts=entry.get("attempts", 0),
             retry_at=entry.get("retry", (None, None))[0],
             retry_in=entry.get("retry", (None, None))[1],
+            caught=entry.get("caught"),
         )
         for entry in plain
     ]
@@ -641,10 +679,7 @@ def _kept(kept: Kept, lines: _Lines) -> dict[str, Any]:
         "nodes": kept.nodes,
         "values": {key: lines.add(value) for key, value in kept.values.items()},
         "joins": kept.joins,
-        "due": [
-            [d.branch, d.step, d.node, None if d.arg is None else lines.add(d.arg), d.push]
-            for d in kept.due
-        ],
+        "due": [_kept_due(due, lines) for due in kept.due],
         "outcomes": [_outcome(outcome, lines) for outcome in kept.outcomes],
         "asked": [[i, [_ask(ask, lines) for ask in asks]] for i, asks in kept.asked.items()],
         "answers": {
@@ -673,10 +708,7 @@ def _read_kept(plain: dict[str, Any], values: list[bytes]) -> Kept:
         nodes=tuple(plain["nodes"]),
         values={key: values[line] for key, line in plain["values"].items()},
         joins={name: tuple(seen) for name, seen in plain["joins"].items()},
-        due=[
-            KeptDue(branch, step, node, None if arg is None else values[arg], push)
-            for branch, step, node, arg, push in plain["due"]
-        ],
+        due=[_read_kept_due(due, values) for due in plain["due"]],
         outcomes=_read_outcomes(plain["outcomes"], values),
         asked={i: tuple(_read_ask(ask, values) for ask in asks) for i, asks in plain["asked"]},
         answers={
@@ -688,18 +720,32 @@ def _read_kept(plain: dict[str, Any], values: list[bytes]) -> Kept:
     )
 
 
+def _kept_due(due: KeptDue, lines: _Lines) -> list[Any]:
+    arg = None if due.arg is None else lines.add(due.arg)
+    plain = [due.branch, due.step, due.node, arg, due.push]
+    return plain if due.timeout is None else [*plain, _limits(due.timeout)]
+
+
+def _read_kept_due(plain: list[Any], values: list[bytes]) -> KeptDue:
+    branch, step, node, line, push, limits, *_ = (*plain, None)
+    arg = None if line is None else values[line]
+    return KeptDue(branch, step, node, arg, push, _read_limits(limits))
+
+
 def _due(entry: DueTask, lines: _Lines) -> list[Any]:
     arg = None if entry.arg is None else lines.add(entry.arg)
+    if entry.timeout is not None:
+        return [entry.node, arg, entry.carried, _limits(entry.timeout)]
     if entry.carried is not None:
         return [entry.node, arg, entry.carried]
     return [entry.node] if arg is None else [entry.node, arg]
 
 
 def _read_due(plain: list[Any], values: list[bytes]) -> DueTask:
-    node, arg, carried, *_ = (*plain, None, None)
+    node, arg, carried, limits, *_ = (*plain, None, None, None)
     if type(node) is not str:
         raise TypeError(node)
-    return DueTask(node, None if arg is None else values[arg], carried)
+    return DueTask(node, None if arg is None else values[arg], carried, _read_limits(limits))
 
 
 def _read_commit(plain: dict[str, Any], values: list[bytes]) -> Commit:

@@ -7,6 +7,7 @@ from typing import Final
 from tests.golden import (
     stories_of_keeping,
     stories_of_people,
+    stories_of_policies,
     stories_of_runs,
     stories_of_steps,
     stories_of_trouble,
@@ -20,6 +21,7 @@ STORIES: Final[tuple[Story, ...]] = (
     *stories_of_values.STORIES,
     *stories_of_runs.STORIES,
     *stories_of_people.STORIES,
+    *stories_of_policies.STORIES,
     *stories_of_trouble.STORIES,
     *stories_of_keeping.STORIES,
     *stories_of_steps.STORIES,

@@ -22,6 +22,7 @@ from durable_graph.log.records import (
     KeptDue,
     Mark,
     Outcome,
+    Packet,
     Record,
     Step,
     Steps,
@@ -29,6 +30,7 @@ from durable_graph.log.records import (
     ThreadKey,
 )
 from durable_graph.log.seal import CommitInfo, Draft, seal
+from durable_graph.types import TimeoutPolicy
 
 __all__ = ["KEY", "SECRET", "bodies", "draft", "info", "sealed"]
 
@@ -59,7 +61,11 @@ ops: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
     st.sampled_from([("",), ("-",)]),
 )
 written = st.one_of(encoded, ops)
-pairs = st.lists(st.tuples(names, encoded), max_size=3).map(tuple)
+seconds = st.none() | st.floats(1e-3, 1e6)
+limits = st.none() | st.builds(
+    TimeoutPolicy, seconds, seconds, st.sampled_from(["auto", "heartbeat"])
+)
+packets = st.lists(st.builds(Packet, names, encoded, limits), max_size=3).map(tuple)
 retries: st.SearchStrategy[dict[str, float]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"retry_at": st.floats(0, 1e12), "retry_in": st.floats(0, 1e3)}),
@@ -81,12 +87,13 @@ outcomes = st.builds(
     index=st.integers(-1, 9),
     writes=st.lists(st.dictionaries(names, written, max_size=3), max_size=2),
     goto=st.lists(names, max_size=3).map(tuple),
-    sends=pairs,
+    sends=packets,
     asks=asks,
     error=st.none() | st.text(max_size=20),
     attempts=counts,
+    caught=st.none() | st.text(max_size=20),
 )
-due_tasks = st.builds(DueTask, names, st.none() | encoded, st.none() | counts)
+due_tasks = st.builds(DueTask, names, st.none() | encoded, st.none() | counts, limits)
 by_name = st.dictionaries(names, encoded, max_size=3)
 callers = st.none() | st.builds(Caller, names, names, names)
 steps = st.builds(
@@ -118,7 +125,7 @@ kept = st.builds(
     values=by_name,
     joins=st.dictionaries(names, st.lists(names, max_size=3).map(tuple), max_size=2),
     due=st.lists(
-        st.builds(KeptDue, names, counts, names, st.none() | encoded, st.none() | counts),
+        st.builds(KeptDue, names, counts, names, st.none() | encoded, st.none() | counts, limits),
         max_size=2,
     ),
     outcomes=st.lists(outcomes, max_size=2),

@@ -23,6 +23,7 @@ from durable_graph.log.records import (
     Head,
     Mark,
     Outcome,
+    Packet,
     Ranges,
     Record,
     TaskResults,
@@ -264,7 +265,7 @@ def test_the_large_values_of_a_position_are_found_wherever_they_are() -> None:
         {"k": _blob(3)},
         {"k": ("+", _blob(4)), "l": ("m", {"x": _blob(5)}, ("y",))},
     ]
-    scope.record([Outcome(0, writes, sends=(("n", _blob(6)),))])
+    scope.record([Outcome(0, writes, sends=(Packet("n", _blob(6)),))])
     scope.record([Outcome(1, asks=(Ask("q", _blob(7), _blob(0), 9.5, _blob(9)),))])
     scope.answers |= {"q": Answer(_blob(8)), "over": Answer(None)}
     assert scope.blobs() == {f"{n}" * 64 for n in range(10)}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from durable_graph import END, START
 from durable_graph.decisions.plan import Plan, plan
 from durable_graph.definition.graph import GraphDefinition
-from durable_graph.log.records import DueTask, Outcome
+from durable_graph.log.records import DueTask, Outcome, Packet
 from tests.pure.definitions import define
 
 Joins = Mapping[str, tuple[str, ...]]
@@ -108,8 +108,8 @@ def test_commands_and_routers_add_to_the_edges(definition: GraphDefinition) -> N
 
 def test_sends_come_last_and_in_the_order_they_were_made(definition: GraphDefinition) -> None:
     """Sends are due each for itself: by task, and within a task in its own order."""
-    one = Outcome(0, sends=(("w", b"2"), ("a", b"1"), ("w", b"2")))
-    two = Outcome(1, goto=("e",), sends=(("a", b"0"),))
+    one = Outcome(0, sends=(Packet("w", b"2"), Packet("a", b"1"), Packet("w", b"2")))
+    two = Outcome(1, goto=("e",), sends=(Packet("a", b"0"),))
     made = planned(definition, "b", "c", b=one, c=two)
     sends = [DueTask("w", b"2"), DueTask("a", b"1"), DueTask("w", b"2"), DueTask("a", b"0")]
     assert made.due == [*due("d", "e"), *sends]
@@ -117,7 +117,7 @@ def test_sends_come_last_and_in_the_order_they_were_made(definition: GraphDefini
 
 def test_a_node_can_be_due_by_edge_and_by_send(definition: GraphDefinition) -> None:
     """A send is a task of its own, beside the one that an edge leads to."""
-    made = planned(definition, "g", g=Outcome(0, sends=(("g", b"1"),)))
+    made = planned(definition, "g", g=Outcome(0, sends=(Packet("g", b"1"),)))
     assert made.due == [DueTask("g"), DueTask("g", b"1")]
 
 

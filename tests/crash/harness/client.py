@@ -60,7 +60,8 @@ class Client:
             if part["type"] == "checkpoints":
                 self._tell("checkpoint", data["config"]["configurable"]["checkpoint_id"], cursor)
             elif "result" in data and data["error"] is None and not data["interrupts"]:
-                self._tell("task", data["id"], cursor)
+                handles = data["name"].startswith("__error_handler__")
+                self._tell("handler" if handles else "task", data["id"], cursor)
         self._tell("returned", "", None)
 
     async def state(self) -> StateSnapshot:

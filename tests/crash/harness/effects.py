@@ -15,7 +15,7 @@ from durable_graph import Runtime
 
 __all__ = ["Ack", "AckFile", "AckKind", "Effect", "EffectFile"]
 
-AckKind: TypeAlias = Literal["task", "checkpoint", "returned"]
+AckKind: TypeAlias = Literal["task", "handler", "checkpoint", "returned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Ack:
     """Something a client was told to be durable.
 
     Attributes:
-        kind: "task": a task's result; "checkpoint": a checkpoint; "returned": a call's end.
+        kind: "task": a task's result; "handler": an error handler's; "checkpoint": a
+            checkpoint; "returned": a call's end.
         id: of the task or the checkpoint.
         cursor: where the log has it.
         effects: how long the effect file was when the client saw it.

@@ -5,9 +5,18 @@ from __future__ import annotations
 import asyncio
 import operator
 from collections.abc import Callable
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
-from durable_graph import START, RetryPolicy, Runtime, Send, StateGraph, interrupt
+from durable_graph import (
+    START,
+    Command,
+    NodeError,
+    RetryPolicy,
+    Runtime,
+    Send,
+    StateGraph,
+    interrupt,
+)
 from tests.crash.harness.effects import EffectFile
 
 __all__ = ["GRAPHS", "State"]
@@ -182,6 +191,40 @@ def retry(effects: EffectFile) -> StateGraph:
     )
 
 
+def handled(effects: EffectFile) -> StateGraph:
+    """A node that fails for good beside one that works, its handler, and where that goes."""
+
+    async def broken(state: State, runtime: Runtime) -> State:
+        with effects.of(runtime):
+            raise ConnectionError("never")
+
+    async def handler(
+        state: State, error: NodeError, runtime: Runtime
+    ) -> Command[Literal["after"]]:
+        with effects.of(runtime):
+            return Command(update={"log": [f"{error.node}: {error.text}"]}, goto="after")
+
+    policy = RetryPolicy(max_attempts=2, jitter=False)
+    return (
+        StateGraph(State)
+        .add_node("broken", broken, retry_policy=policy, error_handler=handler)
+        .add_node("calm", node(effects, "calm"))
+        .add_node("after", node(effects, "after"))
+        .add_edge(START, "broken")
+        .add_edge(START, "calm")
+    )
+
+
+def deferred(effects: EffectFile) -> StateGraph:
+    """Branches of unequal length, and two nodes that wait for all of them."""
+    graph = StateGraph(State).add_edge(START, "a")
+    for name in "abc":
+        graph.add_node(name, node(effects, name))
+    for name in "yz":
+        graph.add_node(name, node(effects, name), defer=True).add_edge("a", name)
+    return graph.add_edge("a", "b").add_edge("b", "c").add_edge("c", "z")
+
+
 def entry(effects: EffectFile) -> StateGraph:
     """Where it begins depends on the input."""
 
@@ -282,6 +325,8 @@ GRAPHS: dict[str, Callable[[EffectFile], StateGraph]] = {
         question,
         questions,
         retry,
+        handled,
+        deferred,
         entry,
         failing,
         large,

@@ -148,7 +148,7 @@ async def check_log(saver: Saver, thread: str, *, branches: int = 1) -> None:
 
 def acknowledged_again(effects: Sequence[Effect], acks: Sequence[Ack]) -> list[Effect]:
     """Executions that began after the client knew their result."""
-    told = {ack.id: ack.effects for ack in reversed(acks) if ack.kind == "task"}
+    told = {ack.id: ack.effects for ack in reversed(acks) if ack.kind in ("task", "handler")}
     return [
         effect
         for effect in effects

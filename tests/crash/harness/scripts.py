@@ -109,6 +109,8 @@ SCRIPTS: dict[str, Script] = {
     "questions": Script("questions", finish),
     "answers at once": Script("questions", _answer_all),
     "retry": Script("retry", finish),
+    "handled": Script("handled", finish),
+    "deferred": Script("deferred", finish),
     "entry": Script("entry", _route),
     "large": Script("large", finish),
     "failing": Script("failing", _again),

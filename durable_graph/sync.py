@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from durable_graph.typing import GivenT, RunInput, RunOptions
+from durable_graph.typing import GivenContextT, GivenT, RunInput, RunOptions
 
 if TYPE_CHECKING:
     from durable_graph.engine.stream import MessageEvent
@@ -224,7 +224,7 @@ class SyncStore:
         return found
 
 
-class SyncGraph(Generic[GivenT]):
+class SyncGraph(Generic[GivenT, GivenContextT]):
     """The synchronous methods of a compiled graph; each does what its async namesake does."""
 
     def invoke(
@@ -233,7 +233,7 @@ class SyncGraph(Generic[GivenT]):
         config: RunnableConfig | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] = "values",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[GivenContextT]],
     ) -> Any:
         """See `ainvoke`."""
         return call(partial(self.ainvoke, input, config, stream_mode=stream_mode, **options))
@@ -247,7 +247,7 @@ class SyncGraph(Generic[GivenT]):
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         version: Literal["v2"],
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[StreamPart]: ...
     @overload
     def stream(
@@ -257,7 +257,7 @@ class SyncGraph(Generic[GivenT]):
         *,
         stream_mode: Literal["updates", "tasks", "checkpoints", "debug"] | None = None,
         version: Literal["v1"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[dict[str, Any]]: ...
     @overload
     def stream(
@@ -267,7 +267,7 @@ class SyncGraph(Generic[GivenT]):
         *,
         stream_mode: Literal["messages"],
         version: Literal["v1"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[MessageEvent]: ...
     @overload
     def stream(
@@ -277,7 +277,7 @@ class SyncGraph(Generic[GivenT]):
         *,
         stream_mode: list[StreamMode] | tuple[StreamMode, ...],
         version: Literal["v1"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[tuple[StreamMode, Any]]: ...
     @overload
     def stream(
@@ -287,7 +287,7 @@ class SyncGraph(Generic[GivenT]):
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         version: Literal["v1", "v2"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[Any]: ...
     def stream(
         self: Any, input: RunInput[GivenT], config: RunnableConfig | None = None, **options: Any

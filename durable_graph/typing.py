@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeAlias, TypedDict
 
 from typing_extensions import TypeVar  # `typing` has defaults of type variables from 3.13 on
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ContextT",
+    "GivenContextT",
     "GivenT",
     "InputT",
     "Node",
@@ -43,6 +44,7 @@ InputT = TypeVar("InputT", default=StateT)
 OutputT = TypeVar("OutputT", default=StateT)
 NodeInputT = TypeVar("NodeInputT")
 GivenT = TypeVar("GivenT")
+GivenContextT = TypeVar("GivenContextT")
 
 Node: TypeAlias = Callable[Concatenate[NodeInputT, ...], Any]
 """A node's function: takes what it reads, and by name whatever else the engine supplies."""
@@ -63,7 +65,7 @@ class NodeOptions(TypedDict, total=False):
     destinations: Mapping[str, str] | Sequence[str] | None
 
 
-class RunOptions(TypedDict, total=False):
+class RunOptions(TypedDict, Generic[ContextT], total=False):
     """What every call that runs a graph takes by name, but for what its result depends on."""
 
     interrupt_before: Collection[str] | All | None
@@ -71,5 +73,5 @@ class RunOptions(TypedDict, total=False):
     durability: Durability | None
     on_pending: OnPending
     by: str | None
-    context: Any
+    context: ContextT | Mapping[str, Any] | None
     control: RunControl | None

@@ -52,7 +52,7 @@ EventT = TypeVar("EventT", default=Any)
 _chance = SystemChance()
 
 
-class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT]):
+class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that can be run; made by `StateGraph.compile`.
 
     Attributes:
@@ -147,7 +147,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         input: RunInput[InputT],
         config: RunnableConfig | None = None,
         *,
-        context: Any = None,
+        context: ContextT | Mapping[str, Any] | None = None,
         stream_mode: StreamMode | Sequence[StreamMode] = "values",
         interrupt_before: Collection[str] | All | None = None,
         interrupt_after: Collection[str] | All | None = None,
@@ -215,7 +215,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         version: Literal["v2"],
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[StreamPart]: ...
     @overload
     def astream(
@@ -225,7 +225,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         *,
         stream_mode: Literal["updates", "tasks", "checkpoints", "debug"] | None = None,
         version: Literal["v1"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[dict[str, Any]]: ...
     @overload
     def astream(
@@ -235,7 +235,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         *,
         stream_mode: Literal["messages"],
         version: Literal["v1"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[MessageEvent]: ...
     @overload
     def astream(
@@ -245,7 +245,7 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         *,
         stream_mode: list[StreamMode] | tuple[StreamMode, ...],
         version: Literal["v1"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[tuple[StreamMode, Any]]: ...
     @overload
     def astream(
@@ -255,14 +255,14 @@ class CompiledGraph(SyncGraph[InputT], Generic[StateT, ContextT, InputT, OutputT
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         version: Literal["v1", "v2"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[Any]: ...
     def astream(
         self,
         input: RunInput[InputT],
         config: RunnableConfig | None = None,
         *,
-        context: Any = None,
+        context: ContextT | Mapping[str, Any] | None = None,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         interrupt_before: Collection[str] | All | None = None,
         interrupt_after: Collection[str] | All | None = None,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypedDict
 
-from durable_graph import START, InMemorySaver, StateGraph
+from durable_graph import START, InMemorySaver, Runtime, StateGraph
 from durable_graph.types import RunnableConfig
 
 
@@ -14,6 +15,11 @@ class State(TypedDict, total=False):
 
 class Other(TypedDict):
     number: int
+
+
+@dataclass
+class User:
+    name: str
 
 
 def tell(state: State) -> State:
@@ -56,3 +62,11 @@ async def main() -> None:
     state = await graph.aget_state("1")  # wrong: a config is asked for
     print(state.vaules)  # wrong: no such attribute
     await graph.aupdate_state(config, {}, as_node=5)  # wrong: a node has a name
+    with_user = StateGraph(State, context_schema=User).compile()
+    await with_user.ainvoke({}, context=State(topic="log"), control=5)  # wrong: no control
+    await with_user.ainvoke({}, context=5)  # wrong: no context
+    with_user.stream({}, context="ada")  # wrong: nor is this one
+
+
+def greets(state: State, runtime: Runtime[User]) -> State:
+    return {"topic": runtime.context.nmae}  # wrong: no such attribute

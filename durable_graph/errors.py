@@ -175,7 +175,7 @@ class InvalidUpdateError(NodeFailedError):
 
     def __init__(self, message: str, tasks: Iterable[int] = ()) -> None:
         super().__init__(message)
-        self.tasks = frozenset(tasks)
+        self.tasks: frozenset[int] = frozenset(tasks)
 
 
 class NodeCancelledError(NodeFailedError):

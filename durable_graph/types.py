@@ -120,9 +120,9 @@ class Send:
     def __init__(
         self, node: str, arg: Any, *, timeout: TimeoutPolicy | float | timedelta | None = None
     ) -> None:
-        self.node = node
-        self.arg = arg
-        self.timeout = None if timeout is None else TimeoutPolicy.of(timeout)
+        self.node: str = node
+        self.arg: Any = arg
+        self.timeout: TimeoutPolicy | None = None if timeout is None else TimeoutPolicy.of(timeout)
 
     def __repr__(self) -> str:
         timeout = "" if self.timeout is None else f", timeout={self.timeout!r}"

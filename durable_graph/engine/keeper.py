@@ -46,8 +46,8 @@ class Keeper:
         self.backend = backend
         self.clock: Clock = clock or SystemClock()
         self.chance: Chance = chance or SystemChance()
-        self.lease = lease or Lease()
-        self.hot = HotThreads()
+        self.lease: Lease = lease or Lease()
+        self.hot: HotThreads = HotThreads()
         self.ending: dict[ThreadKey, tuple[asyncio.AbstractEventLoop, Future[None]]] = {}
         """Threads whose run has been left by its watcher and is about to end, and on which loop."""
         self._waiting: dict[ThreadKey, list[Future[None]]] = {}

@@ -47,9 +47,9 @@ class Lease:
             raise ValueError(
                 f"A lease of {length} s needs signs of life more often than every {interval} s."
             )
-        self.length = length
-        self.interval = interval
-        self.patience = patience
+        self.length: float = length
+        self.interval: float = interval
+        self.patience: float = patience
 
 
 class Owner:

@@ -76,7 +76,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         self.definition = definition
         self.checkpointer = checkpointer
         self.store = store
-        self.name = definition.name
+        self.name: str = definition.name
         self._interrupt_before = nodes_of(definition, interrupt_before, "interrupt_before")
         self._interrupt_after = nodes_of(definition, interrupt_after, "interrupt_after")
         self._config: RunnableConfig = config if config is not None else {}

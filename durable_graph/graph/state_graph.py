@@ -109,8 +109,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     ) -> None:
         self.state_schema = state_schema
         self.context_schema = context_schema
-        self.input_schema = input_schema if input_schema is not None else state_schema
-        self.output_schema = output_schema if output_schema is not None else state_schema
+        self.input_schema: Any = input_schema if input_schema is not None else state_schema
+        self.output_schema: Any = output_schema if output_schema is not None else state_schema
         self._nodes: dict[str, _Spec] = {}
         self._edges: dict[str, _Edges] = {}
         self._joins: dict[tuple[tuple[str, ...], str], None] = {}

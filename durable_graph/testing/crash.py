@@ -85,7 +85,7 @@ class CrashingBackend:
             raise ValueError(f"when is 'before' or 'after', not {when!r}.")
         self.calls: Final[list[str]] = []
         self.batches: Final[dict[int, Sequence[Append]]] = {}
-        self.crashed = False
+        self.crashed: bool = False
         self._inner = inner
         self._at = at
         self._when = when

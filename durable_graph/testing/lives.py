@@ -49,7 +49,7 @@ class Lives:
     """
 
     def __init__(self, make_saver: MakeSaver | None, folder: Path) -> None:
-        self.clock = StillClock()
+        self.clock: StillClock = StillClock()
         self._make = make_saver
         self._folder = folder
         self._memory = InMemoryBackend(self.clock)

@@ -11,7 +11,7 @@ from durable_graph.log.delta import SAME, Encoded, Op, Written, flat
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Commit, Outcome
 
-__all__ = ["advance", "changes"]
+__all__ = ["advance", "changes", "faded"]
 
 
 def changes(
@@ -52,6 +52,17 @@ def changes(
             delta[key] = op
             after[key] = value
     return delta, after
+
+
+def faded(
+    definition: GraphDefinition,
+    values: Mapping[str, Encoded],
+    delta: Mapping[str, Op],
+    after: Mapping[str, Encoded | None],
+) -> tuple[dict[str, Op], dict[str, Encoded | None]]:
+    """What closes a superstep, with all gone that lasts one superstep and was not written anew."""
+    gone = [key for key in definition.fading if key in values and key not in delta]
+    return {**delta, **dict.fromkeys(gone, ("-",))}, {**after, **dict.fromkeys(gone)}
 
 
 def advance(

@@ -13,7 +13,11 @@ from typing import Any, Final
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.errors import IntegrityError, InvalidUpdateError, UnknownKeyWarning
-from durable_graph.log.codec import Codec, UnstorableValueError, blob_reference
+from durable_graph.log.codec import (
+    Codec,
+    UnstorableValueError,
+    blob_reference,
+)
 from durable_graph.log.delta import WORTHWHILE, Encoded, Written, diff, flat, growth
 from durable_graph.log.registered import TypeCodec
 from durable_graph.log.seal import blob_digest
@@ -47,7 +51,8 @@ class Freezer:
         checkpoint: str = "",
     ) -> None:
         self._definition = definition
-        self._codec = codec
+        self._untracked = codec.untracked() if definition.untracked else None
+        self._codec = self._untracked or codec
         self._secret = secret
         self._new_id = new_id
         self._thread = thread
@@ -112,7 +117,7 @@ class Freezer:
             encoded = self._checked(node, channel, value, replaces=replaces)
             if replaces:
                 written[key] = ("=", encoded)
-            elif len(encoded) < WORTHWHILE:
+            elif len(encoded) < WORTHWHILE or channel.fades:  # which begins with nothing
                 written[key] = encoded
             else:
                 change = diff if channel.reducer is None else growth
@@ -190,6 +195,8 @@ class Freezer:
         """
         self._stored = live
         self._new = {}
+        if self._untracked is not None:
+            self._untracked.forget()
         self.keep(live)
 
     def _name_message(self, message: Any) -> str:
@@ -201,6 +208,10 @@ class Freezer:
     def _checked(self, node: str, channel: Channel, value: Any, *, replaces: bool) -> bytes:
         key = channel.key
         try:
+            if channel.gathers and not isinstance(value, (list, tuple)):
+                value = [value]
+            elif channel.gathers:
+                value = list(value)
             if channel.messages is not None:
                 value = as_messages(value, self._name_message, channel.messages)
                 if replaces:  # what is to be removed, or comes twice, has no place in a state
@@ -208,7 +219,11 @@ class Freezer:
             # What a reducer takes need not be of the key's own type; what it makes does.
             check = self._definition.checks.get(key)
             applies = check is not None and (replaces or not check.whole)
-            return self._slot(check.validate(value) if check and applies else value)
+            if check and applies:
+                value = check.validate(value)
+            if not channel.tracked and self._untracked is not None:
+                return self._untracked.keep(value, self._new_id())
+            return self._slot(value)
         except UnstorableValueError as error:
             raise InvalidUpdateError(
                 f"Node {node!r} cannot write this to {key!r}: {error}."

@@ -54,6 +54,10 @@ class Reducers:
             if written == SAME:
                 return SAME, base
             return ("w", task), apply_op(base, written, lambda _: ())  # type: ignore[arg-type]
+        if channel.fades:
+            base = None
+        if channel.latest:
+            writes = writes[-1:]
         replacing = [(task, node) for task, node, written in writes if _replaces(written)]
         if channel.reducer is None or replacing:
             if len(replacing or writes) > 1:

@@ -43,6 +43,8 @@ class GraphDefinition:
         deferred: names of the nodes that wait until nothing else is due.
         joins_to: names of the joins that lead to a node, by its name.
         channels: every key of the state, private ones included.
+        fading: the keys whose values last one superstep.
+        untracked: whether there are keys whose values are not stored.
         initial: the encoded value of each key that has one before the first update.
         checks: how the values of single keys are checked.
         codec: stores values of this graph's types.
@@ -62,6 +64,8 @@ class GraphDefinition:
     deferred: frozenset[str]
     joins_to: Mapping[str, tuple[str, ...]]
     channels: Mapping[str, Channel]
+    fading: tuple[str, ...]
+    untracked: bool
     initial: Mapping[str, bytes]
     checks: Mapping[str, Check]
     codec: Codec
@@ -118,6 +122,8 @@ class GraphDefinition:
             deferred=frozenset(name for name, node in nodes.items() if node.defer),
             joins_to=_joins_to(nodes),
             channels=channels,
+            fading=tuple(key for key, channel in channels.items() if channel.fades),
+            untracked=not all(channel.tracked for channel in channels.values()),
             initial=initial,
             checks={key: check for schema in schemas for key, check in checks_of(schema).items()},
             codec=codec,
@@ -177,9 +183,16 @@ def _channels(schemas: Iterable[Schema]) -> dict[str, Channel]:
             )
         for key, channel in schema.channels.items():
             known = channels.get(key)
-            if known is None or (known.reducer is None and channel.reducer is not None):
+            if known is None or (known.reducer is None and not known.kind):
                 channels[key] = channel
-            elif channel.reducer is not None and not _alike(channel.reducer, known.reducer):
+            elif channel.reducer is None and not channel.kind:
+                continue  # a schema that only names the key says nothing of what it is
+            elif channel.kind != known.kind:
+                raise GraphDefinitionError(
+                    f"The key {key!r} is of two different kinds; schemas that share a key must "
+                    f"agree on what it is."
+                )
+            elif not _alike(channel.reducer, known.reducer):
                 raise GraphDefinitionError(
                     f"The key {key!r} has two different reducers, {known.reducer!r} and "
                     f"{channel.reducer!r}; schemas that share a key must agree on its reducer."
@@ -295,6 +308,7 @@ def _describe(nodes: Mapping[str, Node], start: Node, channels: Mapping[str, Cha
             "nodes": {node.name: edges(node) for node in (start, *nodes.values())},
             "channels": {
                 key: {"type": _spell(channel.annotation), "reducer": _spell(channel.reducer)}
+                | ({"kind": channel.kind} if channel.kind else {})
                 for key, channel in channels.items()
             },
         },

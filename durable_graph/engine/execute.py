@@ -19,6 +19,7 @@ from durable_graph.engine.runtime import supplied
 from durable_graph.engine.stream import Stream
 from durable_graph.engine.workers import workers
 from durable_graph.errors import GraphInterrupt, NodeCancelledError, NodeError
+from durable_graph.log.codec import ABSENT
 from durable_graph.log.fold import Due
 from durable_graph.log.records import Outcome
 from durable_graph.types import Send, TimeoutPolicy
@@ -267,8 +268,8 @@ def _after(
             values[key] = copy[key][: sizes[key]] + added
         else:
             shown = after[key] if op is not None else before.get(key, initial.get(key))
-            if shown is not None:
-                values[key] = thaw(shown)
+            if shown is not None and (one := thaw(shown)) is not ABSENT:
+                values[key] = one
     return schema.make(values)
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from durable_graph.decisions.advance import changes
+from durable_graph.decisions.advance import changes, faded
 from durable_graph.decisions.freeze import Freezer
 from durable_graph.decisions.plan import Joins, Plan, plan, without_deferred
 from durable_graph.decisions.reduce import Reducers
@@ -16,6 +16,7 @@ from durable_graph.engine import shapes
 from durable_graph.engine.call import Call
 from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.errors import InvalidUpdateError
+from durable_graph.log.codec import ABSENT
 from durable_graph.log.delta import Encoded, Op
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Commit, DueTask, Outcome, Packet, Ranges, Source
@@ -76,7 +77,8 @@ class LiveThread:
             value = values.get(key)
             if value is None and (value := initial.get(key)) is None:
                 continue
-            shown[key] = thaw(value)
+            if (one := thaw(value)) is not ABSENT:
+                shown[key] = one
         return shown if schema.plain else schema.make(shown)
 
     def with_results(self) -> Mapping[str, Encoded]:
@@ -254,6 +256,7 @@ class LiveThread:
         *,
         onto: Onto | None = None,
         by: str | None = None,
+        closes: bool = True,
     ) -> Receipt:
         """Commit what a caller wrote to the state.
 
@@ -264,11 +267,14 @@ class LiveThread:
             planned: what is due afterwards, and what waits.
             onto: see `commit`.
             by: see `commit`.
+            closes: whether it is a superstep of its own, and not beside one that goes on.
 
         Raises:
             InvalidUpdateError: a reducer failed.
         """
         delta, after = self.change([(node, outcome)])
+        if closes and self.definition.fading:
+            delta, after = faded(self.definition, self.scope.values, delta, after)
         body = Commit(outcomes=[outcome], delta=delta, joins=planned.joins, due=planned.due)
         return self.commit(body, info, after, onto=onto, by=by)
 

@@ -428,7 +428,7 @@ class _Opening:
         planned = plan_goto(live.definition, scope.joins, outcome, busy=bool(waiting))
         more = [due for due in planned.due if due.arg is not None or due.node not in once]
         planned = Plan([*waiting, *more], planned.joins)
-        live.add_result(START, outcome, info, planned, by=self._call.by)
+        live.add_result(START, outcome, info, planned, by=self._call.by, closes=False)
 
     def _fork(self, onto: Onto | None) -> Receipt:
         live, scope = self._live, self._live.scope

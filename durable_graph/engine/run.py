@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from durable_graph.decisions.advance import advance
+from durable_graph.decisions.advance import advance, faded
 from durable_graph.decisions.answers import all_answers
 from durable_graph.decisions.plan import plan
 from durable_graph.engine.attempts import attempts
@@ -322,6 +322,9 @@ class Run:
             self._refuse(error)
             await self.stop(error)
             raise
+        written = bool(delta) or _any_writes(results)
+        if live.definition.fading:
+            delta, after = faded(live.definition, scope.values, delta, after)
         planned = plan(live.definition, scope.joins, results)
         if scope.due[0].node != START:
             self._steps += 1
@@ -339,7 +342,7 @@ class Run:
             if stop is not None:
                 log.status, log.reason = stop.status, stop.reason
             await log.flush()
-        self.teller.step(told, receipt, written=bool(delta) or _any_writes(results))
+        self.teller.step(told, receipt, written=written)
         if stop is not None and stop.reason == _BREAKPOINT:
             self.teller.breakpoint(receipt.at(len(told)))
 

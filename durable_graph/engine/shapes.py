@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from durable_graph.definition.graph import GraphDefinition
+from durable_graph.log.codec import ABSENT
 from durable_graph.log.delta import Encoded, apply_op
 from durable_graph.log.fold import Due, Scope, task_id
 from durable_graph.log.records import Answer, Ask, Outcome
@@ -52,8 +53,8 @@ def values_of(
     shown = {}
     for key in keys:
         value = values.get(key, definition.initial.get(key))
-        if value is not None:
-            shown[key] = thaw(value)
+        if value is not None and (one := thaw(value)) is not ABSENT:
+            shown[key] = one
     return shown.get(ROOT) if definition.state.single else shown
 
 
@@ -68,13 +69,13 @@ def result_of(
             value = (
                 apply_op(base.get(key), written, _none) if isinstance(written, tuple) else written
             )
-            if value is None:
+            if value is None or (one := thaw(value)) is ABSENT:
                 continue
             if key in shown:
-                shown[key] = [*(shown[key] if key in several else [shown[key]]), thaw(value)]
+                shown[key] = [*(shown[key] if key in several else [shown[key]]), one]
                 several.add(key)
             else:
-                shown[key] = thaw(value)
+                shown[key] = one
     return {key: {"$writes": v} if key in several else v for key, v in shown.items()}
 
 

@@ -26,7 +26,18 @@ from durable_graph.errors import IntegrityError, UnknownTypeError
 from durable_graph.log.registered import REGISTRY, TypeCodec, TypeFamily
 from durable_graph.log.standard import READERS, WRITERS, UnstorableValueError
 
-__all__ = ["BlobSource", "Codec", "UnstorableValueError", "blob_reference", "blobs_in"]
+__all__ = [
+    "ABSENT",
+    "BlobSource",
+    "Codec",
+    "UnstorableValueError",
+    "UntrackedCodec",
+    "blob_reference",
+    "blobs_in",
+]
+
+ABSENT: Final = object()
+"""What a value that was not stored comes back as, once its run is over."""
 
 BlobSource: TypeAlias = Mapping[str, bytes]
 """Large values by the digest that stands for them in the encoded bytes."""
@@ -88,6 +99,10 @@ class Codec:
         for entry in types:
             if entry.cls not in self._by_class:
                 self._take(entry)
+
+    def untracked(self) -> UntrackedCodec | None:
+        """The same for one thread, with a place for what is not to be stored."""
+        return UntrackedCodec(self._by_class.values(), self._families[1:])
 
     def encode(self, value: Any) -> bytes:
         """The stored form of a value.
@@ -231,12 +246,62 @@ class _HoldingCodec(Codec):
         super().__init__(types, families)
         self._held: dict[int, Any] = {}
 
+    def untracked(self) -> None:
+        """Nothing: what is not stored is held here anyway."""
+
     def _formless(self, value: Any) -> Any:
         self._held[id(value)] = value
         return {"~held": id(value)}
 
     def _untag(self, tag: str, content: Any, blobs: BlobSource) -> Any:
         return self._held[content] if tag == "~held" else super()._untag(tag, content, blobs)
+
+
+class UntrackedCodec(Codec):
+    """Lets a run keep values that are not stored: in their place stand names.
+
+    For reading they stand for nothing, unless they are the very run's own.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(
+        self, types: Iterable[TypeCodec] = (), families: Sequence[TypeFamily] = ()
+    ) -> None:
+        super().__init__(types, families)
+        self._kept: dict[str, Any] = {}
+
+    def forget(self) -> None:
+        """A run begins: what those before it have kept is gone."""
+        self._kept.clear()
+
+    def keep(self, value: Any, name: str) -> bytes:
+        """What stands for a value that is kept, by copy where it can be copied.
+
+        Args:
+            value: the value.
+            name: one that no other run, of whatever process, has given or will give.
+        """
+        try:
+            self._kept[name] = self.encode(value)
+        except UnstorableValueError:
+            self._kept[name] = _Held(value)
+        return b'{"~untracked":"%b"}' % name.encode()
+
+    def _untag(self, tag: str, content: Any, blobs: BlobSource) -> Any:
+        if tag != "~untracked":
+            return super()._untag(tag, content, blobs)
+        kept = self._kept.get(content, ABSENT)
+        if isinstance(kept, bytes):
+            return self.decode(kept, blobs)
+        return kept.value if isinstance(kept, _Held) else ABSENT
+
+
+class _Held:
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 def _advice(kind: type[Any]) -> str:
@@ -318,5 +383,6 @@ def _read_type(codec: Codec, content: Any, blobs: BlobSource) -> Any:
 _RESTORE: Final[dict[str, Callable[[Codec, Any, BlobSource], Any]]] = {
     **READERS,
     "~type": _read_type,
+    "~untracked": lambda codec, c, blobs: ABSENT,
     _BLOB: _read_blob,
 }

@@ -6,6 +6,7 @@ import enum
 import ipaddress
 import operator
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -26,6 +27,13 @@ from durable_graph import (
     Send,
     StateGraph,
     register_type,
+)
+from durable_graph.channels import (
+    AnyValue,
+    DeltaChannel,
+    EphemeralValue,
+    Topic,
+    UntrackedValue,
 )
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
@@ -51,6 +59,13 @@ def in_order(old: list[int], new: list[int]) -> list[int]:
 def doubled(old: list[str], new: list[str]) -> list[str]:
     """A reducer whose result is what there was and more than what was written."""
     return [*old, *new, *new]
+
+
+def lately(old: dict[str, str], news: Sequence[dict[str, str]]) -> dict[str, str]:
+    """A reducer of several updates."""
+    for new in news:
+        old = {**old, **new}
+    return old
 
 
 class Notebook(TypedDict, total=False):
@@ -434,6 +449,48 @@ async def _tell_single(story: Telling) -> None:
     await story.run([1, 2])
 
 
+class Passing(TypedDict, total=False):
+    """Keys of each kind there is."""
+
+    any: Annotated[int, AnyValue]
+    brief: Annotated[str, EphemeralValue]
+    topic: Annotated[list[str], Topic(str)]
+    log: Annotated[list[str], Topic(str, accumulate=True)]
+    index: Annotated[dict[str, str], DeltaChannel(lately)]
+    scratch: Annotated[Any, UntrackedValue]
+    note: str
+
+
+async def _pass_first(state: Passing) -> dict[str, Any]:
+    return {
+        "any": 1,
+        "brief": "soon gone",
+        "topic": ["a", "b"],
+        "log": "first",
+        "index": {"a": "1"},
+        "scratch": object(),
+    }
+
+
+async def _pass_second(state: Passing) -> dict[str, Any]:
+    return {"topic": "c", "log": ["second"], "note": state["brief"], "scratch": {"a": (1,)}}
+
+
+async def _pass_third(state: Passing) -> dict[str, Any]:
+    return {"log": f"{state.get('brief')} {state['topic']} {state['scratch']}"}
+
+
+def _passing(saver: Saver, trouble: bool) -> CompiledGraph:
+    graph = StateGraph(Passing).add_sequence(
+        [("first", _pass_first), ("second", _pass_second), ("third", _pass_third)]
+    )
+    return graph.add_edge(START, "first").compile(saver)
+
+
+async def _tell_passing(story: Telling) -> None:
+    await story.run({"brief": "in", "log": ["input"]})
+
+
 STORIES: Final = (
     Story("operations", _operations, _operate),
     Story("types", _types, _tell_types),
@@ -442,4 +499,5 @@ STORIES: Final = (
     Story("model", _order, _tell_order),
     Story("dataclass", _account, _tell_account),
     Story("single", _single, _tell_single),
+    Story("kinds", _passing, _tell_passing),
 )

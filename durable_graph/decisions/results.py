@@ -100,8 +100,27 @@ def read_route(definition: GraphDefinition, who: str, value: Any) -> list[str | 
                 f"{who} leads to {name!r}, which is no node of the graph. "
                 f"Its nodes are {', '.join(definition.nodes)}."
             )
+        if definition.strict and isinstance(part, Send):
+            _check_packet(definition, who, part)
         found.append(part)
     return found
+
+
+def _check_packet(definition: GraphDefinition, who: str, packet: Send) -> None:
+    """Refuse a packet with keys that its node, which says what it reads, does not know.
+
+    A node that reads the state may be sent anything: that is what packets are for.
+    """
+    schema = definition.nodes[packet.node].input
+    if schema.type is definition.state.type or schema.single or not isinstance(packet.arg, Mapping):
+        return
+    for key in packet.arg:
+        if key not in schema.channels:
+            raise InvalidUpdateError(
+                f"{who} sends {key!r} to {packet.node!r}, which reads "
+                f"{', '.join(map(repr, schema.channels))}."
+                f"{definition.nearest(key, schema.channels)}"
+            )
 
 
 def _update(definition: GraphDefinition, node: str, value: Any) -> Mapping[str, Any]:

@@ -152,9 +152,10 @@ class GraphDefinition:
                 f"of the graph that has {'it' if len(missing) == 1 else 'them'}."
             )
 
-    def nearest(self, key: Any) -> str:
-        """A hint at the key that somebody may have meant."""
-        near = difflib.get_close_matches(str(key), self.channels, n=1)
+    def nearest(self, key: Any, keys: Iterable[str] | None = None) -> str:
+        """A hint at the key that somebody may have meant; by default one of the state."""
+        known = self.channels if keys is None else keys
+        near = difflib.get_close_matches(str(key), known, n=1)
         return f" Did you mean {near[0]!r}?" if near else ""
 
 

@@ -22,6 +22,9 @@ from durable_graph.engine.statistics import GraphStatistics, RunStatistics, Tall
 from durable_graph.engine.stream import Event, MessageEvent
 from durable_graph.errors import ConfigError, MissingCheckpointerError
 from durable_graph.graph.config import (
+    check_edit,
+    check_history,
+    checkpoint_before,
     merge_configs,
     modes_of,
     nodes_of,
@@ -352,18 +355,14 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         """
         saver = self._saver("aget_state_history")
         thread, only = thread_of(merge_configs(self._config, config))
-        last = None
-        if before is not None:
-            last = before.get("configurable", {}).get("checkpoint_id")
-            if last is None:
-                raise ConfigError("`before` is a config with a checkpoint_id.")
+        check_history(filter, limit)
         shown = history(
             self.definition,
             saver,
             ThreadKey.of(thread),
             only=only,
             filter=filter,
-            before=last,
+            before=checkpoint_before(before),
             limit=limit,
         )
         async for one in shown:
@@ -398,6 +397,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             CheckpointNotFoundError: the thread has no such checkpoint.
         """
         saver = self._saver("aupdate_state")
+        check_edit(as_node, checkpoint_id)
         if checkpoint_id is not None:
             config = merge_configs(config, {"configurable": {"checkpoint_id": checkpoint_id}})
         call = self._call(values, config, by=by)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -160,9 +160,14 @@ def nodes_of(
     """
     if isinstance(nodes, str):
         nodes = ["*"] if nodes == "*" else [nodes]
+    if not isinstance(nodes, Collection):
+        raise ConfigError(f'{what} is a list of nodes\' names, or "*" for all, not {nodes!r}.')
     for name in nodes:
-        if name != "*" and name not in definition.nodes:
-            raise ConfigError(f"{what} names {name!r}, which is no node of the graph.")
+        if not isinstance(name, str) or (name != "*" and name not in definition.nodes):
+            raise ConfigError(
+                f"{what} names {name!r}, which is no node of the graph. Its nodes are "
+                f"{', '.join(definition.nodes)}."
+            )
     return nodes
 
 
@@ -187,24 +192,85 @@ def modes_of(stream_mode: StreamMode | Sequence[StreamMode] | None) -> tuple[Str
     Raises:
         ConfigError: one of them does not exist.
     """
-    modes = (stream_mode,) if isinstance(stream_mode, str) else tuple(stream_mode or ("updates",))
-    for mode in modes:
-        if mode not in _MODES:
+    if stream_mode is None:
+        return ("updates",)
+    several = isinstance(stream_mode, Collection) and not isinstance(stream_mode, str)
+    modes: tuple[Any, ...] = tuple(stream_mode) if several else (stream_mode,)
+    for mode in modes or ("updates",):
+        if not isinstance(mode, str) or mode not in _MODES:
             raise ConfigError(f"There is no stream mode {mode!r}; there are {', '.join(_MODES)}.")
-    return modes
+    return modes or ("updates",)
+
+
+def checkpoint_before(before: RunnableConfig | None) -> str | None:
+    """The checkpoint that a history is to end before.
+
+    Raises:
+        ConfigError: the config names none.
+    """
+    if before is None:
+        return None
+    named = _mapping(before, "`before`").get("configurable")
+    checkpoint = named.get("checkpoint_id") if isinstance(named, Mapping) else None
+    if not isinstance(checkpoint, str):
+        raise ConfigError(
+            "`before` is a config with a checkpoint_id, such as the `config` of a snapshot."
+        )
+    return checkpoint
+
+
+def check_history(filter: Mapping[str, Any] | None, limit: int | None) -> None:
+    """Refuse what cannot choose among checkpoints.
+
+    Raises:
+        ConfigError: one of them is of the wrong kind.
+    """
+    if filter is not None and not isinstance(filter, Mapping):
+        raise ConfigError(
+            f'`filter` is a dict of metadata, such as {{"source": "input"}}, not {filter!r}.'
+        )
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise ConfigError(f"`limit` is how many checkpoints at most, from 0, not {limit!r}.")
+
+
+def check_edit(as_node: str | None, checkpoint_id: str | None) -> None:
+    """Refuse what cannot name a node or a checkpoint.
+
+    Raises:
+        ConfigError: one of them is of the wrong kind.
+    """
+    if as_node is not None and not isinstance(as_node, str):
+        raise ConfigError(f"as_node= is the name of one node, not {as_node!r}.")
+    if checkpoint_id is not None and not isinstance(checkpoint_id, str):
+        raise ConfigError(f"A checkpoint_id is a str, not {checkpoint_id!r}.")
+
+
+def _mapping(given: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            f'{what} is a dict such as {{"configurable": {{"thread_id": "..."}}}}, not {given!r}.'
+        )
+    return given
 
 
 def merge_configs(first: RunnableConfig, second: RunnableConfig | None) -> RunnableConfig:
-    """One config out of two; the second one's entries count where both have one."""
+    """One config out of two; the second one's entries count where both have one.
+
+    Raises:
+        ConfigError: one of them is no dict, or has an entry that is to be one and is none.
+    """
     if second is None:
         return first
-    merged: RunnableConfig = {**first, **second}
-    if "configurable" in merged:
-        merged["configurable"] = {**first.get("configurable", {}), **second.get("configurable", {})}
-    if "metadata" in merged:
-        own = second.get("metadata") or {}
-        merged["metadata"] = {**(first.get("metadata") or {}), **own}
-    return merged
+    one, other = _mapping(first, "The config"), _mapping(second, "The config")
+    merged: dict[str, Any] = {**one, **other}
+    for name in ("configurable", "metadata"):
+        if name in merged:
+            parts = [config.get(name) or {} for config in (one, other)]
+            for part in parts:
+                if not isinstance(part, Mapping):
+                    raise ConfigError(f"config[{name!r}] is a dict, not {part!r}.")
+            merged[name] = {**parts[0], **parts[1]}
+    return cast("RunnableConfig", merged)
 
 
 def _metadata(config: RunnableConfig) -> dict[str, Any]:

@@ -257,16 +257,18 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         """
         if end_key == START:
             raise GraphDefinitionError("No edge can lead to START.")
+        if not isinstance(end_key, str):
+            raise GraphDefinitionError(f"An edge leads to a node's name, not to {end_key!r}.")
         if isinstance(start_key, str):
             self._check_source(start_key)
             self._leaving(start_key).targets[end_key] = None
             return self
-        names = set(start_key) if isinstance(start_key, Iterable) else {start_key}
+        names = list(start_key) if isinstance(start_key, Iterable) else [start_key]
         if not all(isinstance(name, str) for name in names):
             raise GraphDefinitionError(
                 f"An edge leads from a node's name, or a list of names, not {start_key!r}."
             )
-        sources = tuple(sorted(names))  # their order means nothing, so it names nothing
+        sources = tuple(sorted(set(names)))  # their order means nothing, so it names nothing
         if not sources:
             raise GraphDefinitionError(f"The edge to {end_key!r} has an empty list of sources.")
         for source in sources:
@@ -341,6 +343,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         """
         if not nodes:
             raise GraphDefinitionError("A sequence needs at least one node.")
+        if not isinstance(nodes, Sequence):
+            raise GraphDefinitionError(f"A sequence is a list of nodes, not {nodes!r}.")
         before: str | None = None
         for entry in nodes:
             name, action = entry if isinstance(entry, tuple) else (name_of(entry), entry)
@@ -399,7 +403,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             interrupt_after: nodes to stop after; ``"*"`` for all.
             store: what nodes get as their store.
             name: shown in errors and representations.
-            strict: refuse updates with unknown keys instead of warning.
+            strict: refuse updates with unknown keys instead of warning, and packets with keys
+                that a node which says what it reads does not know.
             step_policy: what the failure of one task is to the others of its superstep.
                 "fail_fast" (default): they are cancelled, and the run ends with that error.
                 "collect": they finish and their results are stored; then the run ends with the
@@ -493,6 +498,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         return self._edges.setdefault(source, _Edges())
 
     def _check_source(self, source: str) -> None:
+        if not isinstance(source, str):
+            raise GraphDefinitionError(f"An edge leads from a node's name, not from {source!r}.")
         if source == END:
             raise GraphDefinitionError("No edge can lead from END.")
 
@@ -501,15 +508,27 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             raise GraphDefinitionError(f"The name {name!r} is reserved.")
         if name in self._nodes:
             raise GraphDefinitionError(f"There is a node {name!r} already.")
-        if not name or any(mark in name for mark in "|:"):
+        if not name or any(mark in name for mark in "|:") or not _can_be_written(name):
             raise GraphDefinitionError(
-                f"{name!r} cannot be a node's name: it is empty, or has a '|' or ':' in it."
+                f"{name!r} cannot be a node's name: it is empty, or has a '|', a ':' or half a "
+                f"character in it."
             )
 
 
 def _names(given: Mapping[str, str] | Sequence[str]) -> tuple[str, ...]:
     # A text is a sequence of letters, which nobody means.
-    return (given,) if isinstance(given, str) else tuple(given)
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise GraphDefinitionError(f"A list of nodes' names was meant, not {given!r}.")
+    return tuple(names)
+
+
+def _can_be_written(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _destinations(

@@ -11,7 +11,7 @@ from durable_graph import END, START, RetryPolicy, StateGraph
 from durable_graph.errors import ConfigError, GraphDefinitionError
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
-from tests.runtime.kit import Items, chain, key_of, says
+from tests.runtime.kit import Items, chain, history, key_of, says
 
 Build = Callable[[StateGraph], Any]
 
@@ -36,6 +36,12 @@ def route(state: Items) -> str:
         (lambda g: g.add_conditional_edges("a", "route"), "must be a function"),
         (lambda g: g.add_edge(5, "a"), "or a list of names, not 5"),
         (lambda g: g.add_edge(["a", route], "a"), "or a list of names, not"),
+        (lambda g: g.add_edge("a", ["b"]), r"leads to a node's name, not to \['b'\]"),
+        (lambda g: g.add_edge([["a"]], "a"), "or a list of names, not"),
+        (lambda g: g.add_conditional_edges(["a"], route), r"not from \['a'\]"),
+        (lambda g: g.add_conditional_edges("a", route, 5), "list of nodes' names was meant, not 5"),
+        (lambda g: g.add_conditional_edges("a", route, [5]), "list of nodes' names was meant"),
+        (lambda g: g.add_sequence(5), "a list of nodes, not 5"),
         (lambda g: g.add_sequence([]), "at least one node"),
         (lambda g: g.add_sequence([route, route]), "node 'route' already"),
         (lambda g: g.add_sequence([lambda s: s]), "has no name; give \\(name, function\\)"),
@@ -213,6 +219,10 @@ async def test_a_bad_config_is_refused_with_what_is_wrong(
         ({"on_pending": "maybe"}, "on_pending is 'reject', 'answer' or 'supersede'"),
         ({"stream_mode": "everything"}, "no stream mode 'everything'"),
         ({"stream_mode": ["values", "everything"]}, "no stream mode 'everything'"),
+        ({"stream_mode": 5}, "no stream mode 5; there are"),
+        ({"stream_mode": [["values"]]}, r"no stream mode \['values'\]"),
+        ({"interrupt_before": 5}, "interrupt_before is a list of nodes' names"),
+        ({"interrupt_after": [["a"]]}, r"interrupt_after names \['a'\]"),
         ({"by": 5}, "by= names who calls, as text that can be written, not 5"),
         ({"by": "\ud800"}, "by= names who calls, as text that can be written"),
     ],
@@ -223,6 +233,63 @@ async def test_a_bad_option_is_refused_with_its_choices(
     """An option that takes one of several words lists them."""
     with pytest.raises(ConfigError, match=says_what):
         await chain(("a", says()), saver=saver).ainvoke({}, config, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says_what"),
+    [
+        ({"filter": 5}, "`filter` is a dict of metadata"),
+        ({"filter": ["source"]}, "`filter` is a dict of metadata"),
+        ({"limit": "a"}, "`limit` is how many checkpoints"),
+        ({"limit": -1}, "`limit` is how many checkpoints"),
+        ({"limit": True}, "`limit` is how many checkpoints"),
+        ({"limit": 1.5}, "`limit` is how many checkpoints"),
+        ({"before": 5}, "`before` is a dict"),
+        ({"before": {}}, "`before` is a config with a checkpoint_id"),
+        ({"before": {"configurable": 5}}, "`before` is a config with a checkpoint_id"),
+        ({"before": {"configurable": {"checkpoint_id": 5}}}, "`before` is a config with"),
+    ],
+)
+async def test_a_history_that_nobody_can_mean_is_refused(
+    options: dict[str, Any], says_what: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """What is to choose among checkpoints must be able to."""
+    with pytest.raises(ConfigError, match=says_what):
+        await history(chain(("a", says()), saver=saver), config, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "says_what"),
+    [
+        ({"as_node": ["a"]}, r"as_node= is the name of one node, not \['a'\]"),
+        ({"as_node": 5}, "as_node= is the name of one node"),
+        ({"checkpoint_id": 5}, "A checkpoint_id is a str, not 5"),
+    ],
+)
+async def test_an_edit_that_nobody_can_mean_is_refused(
+    options: dict[str, Any], says_what: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """Before the thread is looked at."""
+    with pytest.raises(ConfigError, match=says_what):
+        await chain(("a", says()), saver=saver).aupdate_state(config, {}, **options)
+
+
+@pytest.mark.parametrize("wrong", [5, "thread", ["thread"], {"configurable": 5}])
+async def test_a_config_that_is_no_dict_is_refused_everywhere(wrong: Any, saver: Saver) -> None:
+    """Whatever the call."""
+    graph = chain(("a", says()), saver=saver)
+    for call in (
+        lambda: graph.ainvoke({}, wrong),
+        lambda: graph.aget_state(wrong),
+        lambda: history(graph, wrong),
+        lambda: graph.aupdate_state(wrong, {}),
+        lambda: graph.aupdate_state(wrong, {}, checkpoint_id="1"),
+        lambda: graph.with_config({"tags": ["x"]}).ainvoke({}, wrong),
+    ):
+        with pytest.raises(ConfigError, match="is a dict"):
+            await call()
+    with pytest.raises(ConfigError, match="is a dict"):
+        graph.with_config(wrong)
 
 
 async def test_a_bad_version_is_refused(saver: Saver, config: RunnableConfig) -> None:

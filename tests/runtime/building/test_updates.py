@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import asdict
+from typing import Any, TypedDict
 
 import pytest
 
-from durable_graph import Command, Overwrite
+from durable_graph import START, Command, Overwrite, Send, StateGraph
 from durable_graph.errors import InvalidUpdateError, UnknownKeyWarning
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
-from tests.runtime.kit import Items, chain, fan, key_of, says
+from tests.runtime.kit import Items, chain, fan, identities, key_of, says
+
+
+class Lean(TypedDict, total=False):
+    """Only what one node reads."""
+
+    last: Any
 
 
 @pytest.mark.parametrize(
@@ -27,6 +34,9 @@ from tests.runtime.kit import Items, chain, fan, key_of, says
         ([Command(update={"items": ["a"]}), {"items": ["b"]}, Command()], ["in", "a", "b"], None),
         ({"items": Overwrite(["only"])}, ["only"], None),
         ({"items": {"__overwrite__": ["only"]}}, ["only"], None),
+        ({"items": {"type": "__overwrite__", "value": ["only"]}}, ["only"], None),
+        ({"items": asdict(Overwrite(["only"]))}, ["only"], None),
+        ({"last": Overwrite(5)}, ["in"], 5),
     ],
 )
 async def test_what_a_node_may_return(
@@ -168,6 +178,69 @@ async def test_a_strict_graph_refuses_an_unknown_key(saver: Saver, config: Runna
     with pytest.raises(InvalidUpdateError, match="Did you mean 'items'"):
         await graph.ainvoke({}, config)
     assert (await graph.aget_state(config)).values["items"] == []
+
+
+async def test_a_strict_graph_refuses_unknown_keys_from_wherever_they_come(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """An input, a command, a node's command, an edit; and the thread is as it was."""
+
+    async def node(state: Items) -> Any:
+        return Command(update={"itmes": ["lost"]}) if state["items"] == ["command"] else None
+
+    graph = chain(("node", node), saver=saver, strict=True)
+    await graph.ainvoke({"items": []}, config)
+    before = await identities(saver, config)
+    hint = "Did you mean 'items'"
+    with pytest.raises(InvalidUpdateError, match=hint):
+        await graph.ainvoke({"itmes": []}, config)
+    with pytest.raises(InvalidUpdateError, match=hint):
+        await graph.ainvoke(Command(update={"itmes": []}, goto="node"), config)
+    with pytest.raises(InvalidUpdateError, match=hint):
+        await graph.aupdate_state(config, {"itmes": []}, as_node="node")
+    assert await identities(saver, config) == before
+    with pytest.raises(InvalidUpdateError, match=f"'node' wrote to 'itmes'.*{hint}"):
+        await graph.ainvoke({"items": ["command"]}, config)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_an_edit_with_an_unknown_key_warns(saver: Saver, config: RunnableConfig) -> None:
+    """As a node's update does."""
+    graph = chain(("node", says()), saver=saver)
+    await graph.ainvoke({}, config)
+    with pytest.warns(UnknownKeyWarning, match="Did you mean 'items'"):
+        await graph.aupdate_state(config, {"itmes": [1], "last": 2}, as_node="node")
+    assert (await graph.aget_state(config)).values == {"items": [], "count": 0, "last": 2}
+
+
+@pytest.mark.parametrize("by", ["router", "command"])
+async def test_a_strict_graph_refuses_a_packet_that_its_node_does_not_know(
+    by: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """A node that says what it reads is sent just that; one that reads the state, anything."""
+    packet: dict[str, Any] = {"lsat": 1}
+
+    async def begin(state: Items) -> Any:
+        return Command(goto=Send("typed", packet)) if by == "command" else None
+
+    async def typed(state: Lean) -> None: ...
+
+    async def free(state: Items) -> None: ...
+
+    graph = StateGraph(Items).add_node("begin", begin, destinations=("typed",))
+    graph.add_node("typed", typed).add_node("free", free).add_edge(START, "begin")
+    graph.add_conditional_edges(
+        "begin",
+        lambda state: [Send("free", {"item": 1}), *([Send("typed", packet)] * (by == "router"))],
+        ["typed", "free"],
+    )
+    strict = graph.compile(saver, strict=True)
+    with pytest.raises(InvalidUpdateError, match=r"sends 'lsat' to 'typed'.*Did you mean 'last'"):
+        await strict.ainvoke({}, config)
+    packet["last"] = packet.pop("lsat")
+    await strict.ainvoke(None, config)
+    packet["lsat"] = 1
+    await graph.compile().ainvoke({})
 
 
 @pytest.mark.parametrize("given", [3, "text", ["a"]])

@@ -11,7 +11,7 @@ import inspect
 import operator
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, get_origin, get_type_hints
 
 from durable_graph.errors import GraphDefinitionError
@@ -42,11 +42,13 @@ class Schema:
         type: the type it was read from.
         channels: its keys; just `ROOT` for a single value.
         plain: whether nodes get the keys as a dict, and not an instance of `type` or a value.
+        spelled: how `type` wants those keys called that it does not take by their names.
     """
 
     type: Any
     channels: Mapping[str, Channel]
     plain: bool
+    spelled: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, type_: Any) -> Schema:
@@ -78,7 +80,7 @@ class Schema:
             for key, hint in hints.items()
             if hint is not ClassVar and get_origin(hint) is not ClassVar
         }
-        return cls(type_, channels, plain=typing.is_typeddict(type_))
+        return cls(type_, channels, typing.is_typeddict(type_), _aliases(type_))
 
     @property
     def single(self) -> bool:
@@ -89,6 +91,8 @@ class Schema:
         """What a node with this schema gets for these values."""
         if self.plain:
             return values
+        if self.spelled:
+            values = {self.spelled.get(key, key): value for key, value in values.items()}
         return values.get(ROOT) if self.single else self.type(**values)
 
 
@@ -120,6 +124,22 @@ def updates_of(value: Any) -> dict[str, Any] | None:
     return None
 
 
+def _aliases(kind: Any) -> dict[str, str]:
+    """What a pydantic model is to be given its fields as, where that is not their names."""
+    if not (isinstance(kind, type) and is_pydantic(kind)):
+        return {}
+    config: Any = kind.model_config  # type: ignore[attr-defined]
+    if config.get("populate_by_name") or config.get("validate_by_name"):
+        return {}
+    fields: Mapping[str, Any] = kind.model_fields  # type: ignore[attr-defined]
+    aliases = {name: _first(field.validation_alias) for name, field in fields.items()}
+    return {name: alias for name, alias in aliases.items() if isinstance(alias, str)}
+
+
+def _first(alias: Any) -> Any:
+    return next(iter(getattr(alias, "choices", (alias,))))
+
+
 def _is_type(annotation: Any) -> bool:
     # What stands for a type without being one, such as Any or a union, comes from these modules.
     forms = ("typing", "types", "typing_extensions")
@@ -127,7 +147,9 @@ def _is_type(annotation: Any) -> bool:
 
 
 def _annotated(kind: Any) -> bool:
-    return any("__annotations__" in vars(base) for base in getattr(kind, "__mro__", (kind,)))
+    # Since Python 3.14 a class has a function that makes its annotations, until they are asked for.
+    marks = {"__annotations__", "__annotate__", "__annotate_func__"}
+    return any(marks & vars(base).keys() for base in getattr(kind, "__mro__", (kind,)))
 
 
 def checks_of(schema: Schema) -> Mapping[str, Check]:

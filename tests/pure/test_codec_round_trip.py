@@ -15,6 +15,7 @@ from zoneinfo import TZPATH, ZoneInfo
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from durable_graph.log.codec import Codec, UnstorableValueError, blob_reference, blobs_in
 from tests.pure.values import TAGS, form, hostile_dicts, values
@@ -185,6 +186,24 @@ def test_a_refusal_names_the_type() -> None:
     """Who gets a refusal is told which class it was."""
     with pytest.raises(UnstorableValueError, match=r"collections\.UserDict has no stored form"):
         codec.encode({"deep": [collections.UserDict()]})
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        (re.compile("a"), "keep its text, and compile it where it is used"),
+        (ValueError("x"), r"as text, such as repr\(error\)"),
+        (SecretStr("x"), "written down in clear"),
+        (Pair(1, 2), r'annotate a state key with it.* register_type\("Pair", Pair'),
+        (collections.defaultdict(lambda: 1), r"return dict\(...\) of it"),
+        (memoryview(b"abcd").cast("i"), r"return bytes\(view\)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_refusal_says_what_to_do(value: Any, advice: str) -> None:
+    """What is not data has a way out; a secret is told from what was only forgotten."""
+    with pytest.raises(UnstorableValueError, match=advice):
+        codec.encode([value])
 
 
 @pytest.mark.parametrize(

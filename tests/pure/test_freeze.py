@@ -165,10 +165,32 @@ def test_a_key_without_reducer_stores_its_change(freezer: Freezer) -> None:
 
 
 def test_an_overwrite_is_marked_as_one(freezer: Freezer) -> None:
-    """Both spellings of an overwrite replace the value, whatever it was."""
+    """Every spelling of an overwrite replaces the value, whatever it was."""
     state: Values = {"items": b"[1]"}
-    for given_ in (Overwrite([1]), {"__overwrite__": [1]}):
+    plain = orjson.loads(orjson.dumps(Overwrite([1])))
+    for given_ in (Overwrite([1]), {"__overwrite__": [1]}, plain):
         assert freezer.update("n", {"items": given_}, state) == {"items": ("=", b"[1]")}
+
+
+@pytest.mark.parametrize(
+    "given_", [{"type": "__overwrite__"}, {"value": 1}, {"__overwrite__": 1, "a": 2}]
+)
+def test_a_dict_that_only_resembles_an_overwrite_is_a_value(
+    given_: dict[str, Any], freezer: Freezer
+) -> None:
+    """A user's own dicts stay what they are."""
+    assert freezer.update("n", {"a": given_}, {}) == {"a": orjson.dumps(given_)}
+
+
+def test_messages_that_replace_the_others_are_messages_with_ids() -> None:
+    """As those that are added: whoever reads them next can name them."""
+    freezer = freezer_of(define(schema=MessagesState))
+    given_ = [("user", "a"), Message("ai", "b", id="1"), Message("ai", "c", id="1")]
+    op, value = freezer.update("n", {"messages": Overwrite(given_)}, {})["messages"]
+    assert op == "="
+    assert [(m.content, m.id) for m in freezer.thaw(bytes(value))] == [("a", "id 1"), ("c", "1")]
+    with pytest.raises(InvalidUpdateError, match="'n' wrote an invalid value to 'messages'"):
+        freezer.update("n", {"messages": Overwrite([5])}, {})
 
 
 # -- what is refused --------------------------------------------------------------------------

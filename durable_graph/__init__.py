@@ -6,6 +6,7 @@ stored before the next begins, and a run that was cut off goes on exactly where 
 
 from durable_graph.engine.context import get_config, get_store, get_stream_writer, interrupt
 from durable_graph.engine.control import RunControl
+from durable_graph.engine.pushing import push_message
 from durable_graph.engine.runtime import Runtime, get_runtime
 from durable_graph.engine.steps import step
 from durable_graph.errors import NodeError, NodeTimeoutError
@@ -57,6 +58,7 @@ __all__ = [
     "get_stream_writer",
     "interrupt",
     "open_saver",
+    "push_message",
     "register_type",
     "step",
 ]

@@ -118,6 +118,7 @@ class TaskContext:
         index: which of the due tasks; -1 for a router that belongs to none.
         step: id of the step within the task whose code this is; empty for the node's own.
         calls: the steps it has called; ``None`` as long as there are none.
+        pushed: the messages it has pushed, by key; ``None`` as long as there are none.
         closed: whether the execution is over.
         deadline: until when it must have ended, if it has a timeout.
         error: what it is to handle, if it is an error handler's.
@@ -134,6 +135,7 @@ class TaskContext:
         "host",
         "index",
         "previous",
+        "pushed",
         "questions",
         "spoken",
         "step",
@@ -148,6 +150,7 @@ class TaskContext:
         self.index = index
         self.step = step
         self.calls: Calls | None = None
+        self.pushed: list[tuple[str | None, Any]] | None = None
         self.questions: dict[str, Ask] = {}
         self.spoken: str | None = None
         self.closed = False

@@ -92,6 +92,9 @@ async def execute(
                 await task.calls.settle(stop)
             raise
         result = read_result(live.definition, node.name, returned)
+        if task.pushed is not None:
+            kept = [{key: [message]} for key, message in task.pushed if key is not None]
+            result.updates[:0] = kept
         outcome = live.outcome_of(node.name, result, index, task.spoken)
         outcome.attempts = attempt - 1
         if handled is not None:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from hypothesis import strategies as st
 
 from durable_graph import START, Command, Send, StateGraph, interrupt
+from durable_graph.channels import AnyValue, BaseChannel, Topic
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.state.messages import Message, add_messages
@@ -71,8 +72,9 @@ def counts(old: dict[str, int], new: dict[str, int]) -> dict[str, int]:
 
 Update: TypeAlias = Callable[[str, int, Any], Any]
 
-# How a key is reduced, and what node `name`, which saw a state with this mark, writes to it.
-CHANNELS: dict[str, tuple[Any, Callable[[Any, Any], Any], Update]] = {
+# How a key is reduced, or of which kind it is; and what node `name`, which saw a state with this
+# mark, writes to it.
+CHANNELS: dict[str, tuple[Any, Callable[[Any, Any], Any] | BaseChannel, Update]] = {
     "log": (list, operator.add, lambda name, mark, old: [f"{name} saw {mark} {PADDING}"]),
     "total": (int, operator.add, lambda name, mark, old: mark % 7 - 3),
     "table": (dict, operator.or_, lambda name, mark, old: {f"{name}{mark % 3}": [mark, PADDING]}),
@@ -91,7 +93,13 @@ CHANNELS: dict[str, tuple[Any, Callable[[Any, Any], Any], Update]] = {
         lambda name, mark, old: [*(old or []), Message("ai", PADDING, id=f"{name} {mark}")],
     ),
     "largest": (int, max, lambda name, mark, old: mark),
+    "topic": (list, Topic(str), lambda name, mark, old: [f"{name} {mark} {PADDING}"] * (mark % 3)),
+    "gossip": (list, Topic(accumulate=True), lambda name, mark, old: f"{name} {mark}"),
+    "passing": (Any, AnyValue(), lambda name, mark, old: [name, *(old or [])][: mark % 5]),
 }
+
+FADING = {"topic", "passing"}
+"""The keys among them that start anew in each superstep."""
 
 
 def own_document(name: str, mark: int, old: Any) -> Any:

@@ -129,6 +129,7 @@ def test_what_would_not_come_back_exactly_is_refused(value: Any) -> None:
         b'["O",[1],"C",{"~bytes":"AAAAAAAAAAA="}]',
         b'["<f8",[1000000000000],"C",{"~bytes":""}]',
         b'["<f8",[-1],"C",{"~bytes":""}]',
+        b'["<f8",[0],"C",{"~bytes":"AAAAAAAAAAA="}]',
         b'["<f8",[true],"C",{"~bytes":"AAAAAAAAAAA="}]',
         b'["<f8",[1],"K",{"~bytes":"AAAAAAAAAAA="}]',
         b'["<f8",[1],"C",[0]]',

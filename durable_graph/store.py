@@ -24,6 +24,7 @@ from durable_graph.ports.store import (
     SearchOp,
     Store,
 )
+from durable_graph.state.families import FAMILIES
 from durable_graph.state.messages import MESSAGE_TYPES
 from durable_graph.sync import SyncStore
 
@@ -72,7 +73,7 @@ class InMemoryStore(BaseStore):
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock = clock if clock is not None else SystemClock()
-        self._codec = Codec(MESSAGE_TYPES)
+        self._codec = Codec(MESSAGE_TYPES, FAMILIES)
         # The last that was put is the last in here.
         self._entries: dict[tuple[Namespace, str], _Entry] = {}
         self._lock = threading.Lock()

@@ -86,8 +86,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_loop.forget)
 
 
-def call(function: Callable[[], Awaitable[T]]) -> T:
+def call(function: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop | None = None) -> T:
     """Make an async call and wait for it.
+
+    Args:
+        function: makes it.
+        loop: the event loop to make it on; by default that of the synchronous face.
 
     Raises:
         RuntimeError: called on the loop of the synchronous face.
@@ -107,13 +111,18 @@ def call(function: Callable[[], Awaitable[T]]) -> T:
         finally:
             ended.set()
 
-    portal = _loop.portal()
-    future = portal.start_task_soon(run)
+    start: Callable[[], Future[Callable[[], T]]]
+    if loop is None:
+        start = partial(_loop.portal().start_task_soon, run)
+    else:
+        start = partial(asyncio.run_coroutine_threadsafe, run(), loop)
+    future = start()
     try:
         return future.result()()
     except BaseException:
         if not future.done():
-            portal.start_task_soon(lambda: scope.cancel() if scope is not None else None)
+            soon = _loop.portal().start_task_soon if loop is None else loop.call_soon_threadsafe
+            soon(lambda: scope.cancel() if scope is not None else None)
             ended.wait()
         raise
 
@@ -122,24 +131,26 @@ def _raise(error: BaseException) -> NoReturn:
     raise error
 
 
-def iterate(make: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
+def iterate(
+    make: Callable[[], AsyncIterator[T]], loop: asyncio.AbstractEventLoop | None = None
+) -> Iterator[T]:
     """Iterate over something asynchronous; leaving the loop early ends it properly."""
 
     async def begin() -> AsyncIterator[T]:
         return make()
 
-    iterator = call(begin)
+    iterator = call(begin, loop)
     try:
         while True:
             try:
-                item = call(partial(_next, iterator))
+                item = call(partial(_next, iterator), loop)
             except StopAsyncIteration:
                 return
             yield item
     finally:
         close = getattr(iterator, "aclose", None)
         if close is not None:
-            call(close)
+            call(close, loop)
 
 
 async def _next(iterator: AsyncIterator[T]) -> T:
@@ -227,6 +238,10 @@ class SyncStore:
 class SyncGraph(Generic[GivenT, GivenContextT]):
     """The synchronous methods of a compiled graph; each does what its async namesake does."""
 
+    def _beside(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the run whose node's code makes a call: that is where it belongs."""
+        raise NotImplementedError
+
     def invoke(
         self: Any,
         input: RunInput[GivenT],
@@ -236,7 +251,8 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         **options: Unpack[RunOptions[GivenContextT]],
     ) -> Any:
         """See `ainvoke`."""
-        return call(partial(self.ainvoke, input, config, stream_mode=stream_mode, **options))
+        begin = partial(self.ainvoke, input, config, stream_mode=stream_mode, **options)
+        return call(begin, self._beside())
 
     # What comes depends on how it is asked for; one overload for each shape of events.
     @overload
@@ -246,6 +262,7 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         config: RunnableConfig | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        subgraphs: bool = False,
         version: Literal["v2"],
         **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[StreamPart]: ...
@@ -255,7 +272,19 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         input: RunInput[GivenT],
         config: RunnableConfig | None = None,
         *,
+        stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        subgraphs: Literal[True],
+        version: Literal["v1"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> Iterator[tuple[Any, ...]]: ...
+    @overload
+    def stream(
+        self,
+        input: RunInput[GivenT],
+        config: RunnableConfig | None = None,
+        *,
         stream_mode: Literal["updates", "tasks", "checkpoints", "debug"] | None = None,
+        subgraphs: Literal[False] = False,
         version: Literal["v1"] = "v1",
         **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[dict[str, Any]]: ...
@@ -266,6 +295,7 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         config: RunnableConfig | None = None,
         *,
         stream_mode: Literal["messages"],
+        subgraphs: Literal[False] = False,
         version: Literal["v1"] = "v1",
         **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[MessageEvent]: ...
@@ -276,6 +306,7 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         config: RunnableConfig | None = None,
         *,
         stream_mode: list[StreamMode] | tuple[StreamMode, ...],
+        subgraphs: Literal[False] = False,
         version: Literal["v1"] = "v1",
         **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[tuple[StreamMode, Any]]: ...
@@ -286,6 +317,7 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         config: RunnableConfig | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        subgraphs: bool = False,
         version: Literal["v1", "v2"] = "v1",
         **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[Any]: ...
@@ -293,11 +325,11 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         self: Any, input: RunInput[GivenT], config: RunnableConfig | None = None, **options: Any
     ) -> Iterator[Any]:
         """See `astream`."""
-        return iterate(partial(self.astream, input, config, **options))
+        return iterate(partial(self.astream, input, config, **options), self._beside())
 
-    def get_state(self: Any, config: RunnableConfig) -> StateSnapshot:
+    def get_state(self: Any, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """See `aget_state`."""
-        snapshot: StateSnapshot = call(partial(self.aget_state, config))
+        snapshot: StateSnapshot = call(partial(self.aget_state, config, subgraphs=subgraphs))
         return snapshot
 
     def get_state_history(

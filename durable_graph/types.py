@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import (
     Any,
+    ClassVar,
     Final,
     Generic,
     Literal,
@@ -151,12 +152,16 @@ class Command(Generic[N]):
     `goto` act on the stored state.
 
     Attributes:
-        graph: the graph the command is for; only the current one (``None``) so far.
+        graph: the graph the command is for: ``None`` for the node's own, `Command.PARENT` for
+            the one around it, which takes `update` and `goto` as if its own node had returned
+            them; the graph that the node belongs to ends there.
         update: an update of the state: a mapping, ``(key, value)`` pairs, or a schema object.
         resume: the answer to the one open question, or a mapping from interrupt id to answer.
             ``None`` is an answer like any other.
         goto: a node's name, a `Send`, or a sequence of them.
     """
+
+    PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
 
     graph: str | None = None
     update: Any = None

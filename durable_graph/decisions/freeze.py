@@ -25,7 +25,7 @@ from durable_graph.state.channel import Channel
 from durable_graph.state.messages import as_messages, merge_messages
 from durable_graph.types import Overwrite
 
-__all__ = ["LARGE", "Freezer"]
+__all__ = ["LARGE", "Blobs", "Freezer"]
 
 LARGE: Final = 4096
 """Values of at least so many encoded bytes are stored by content."""
@@ -33,11 +33,62 @@ LARGE: Final = 4096
 _MUCH: Final = 2**20
 
 
-class Freezer:
-    """Encodes what goes into one thread.
+class Blobs:
+    """The large values of one thread, which all its graphs share.
 
     Attributes:
-        blobs: large values by digest: at least those of the present state.
+        held: by digest: at least those of the present state.
+        new: those that must be written along with the next record.
+        stored: digests of those that are sure to be in storage.
+        size: bytes of all that are held.
+        limit: beyond so many bytes it is time to forget what has no use any more.
+    """
+
+    __slots__ = ("held", "limit", "new", "size", "stored")
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+        self.new: dict[str, bytes] = {}
+        self.stored: set[str] = set()
+        self.size = 0
+        self.limit = _MUCH
+
+    def add(self, digest: str, data: bytes) -> None:
+        """Hold a large value, and have it written if it is not yet."""
+        if digest not in self.held:
+            self.held[digest] = data
+            self.size += len(data)
+        if digest not in self.stored:
+            self.new[digest] = data
+
+    def take_new(self) -> Mapping[str, bytes]:
+        """See `Freezer.take_new`."""
+        if not self.new:
+            return {}
+        new, self.new = self.new, {}
+        self.stored.update(new)
+        return new
+
+    def keep(self, live: set[str]) -> None:
+        """See `Freezer.keep`."""
+        self.held = {digest: data for digest, data in self.held.items() if digest in live}
+        self.size = sum(map(len, self.held.values()))
+        self.limit = 2 * self.size + _MUCH
+
+
+class Freezer:
+    """Encodes what goes into one thread, for one of its graphs.
+
+    Args:
+        definition: the graph.
+        codec: encodes its values.
+        secret: the thread's.
+        new_id: names messages that have no id.
+        thread: its id, for errors to name.
+        checkpoint: see below.
+        large: the thread's large values, if another graph of it has them at hand.
+
+    Attributes:
         checkpoint: whose values are read, for errors to name.
     """
 
@@ -49,6 +100,7 @@ class Freezer:
         new_id: Callable[[], str],
         thread: str = "",
         checkpoint: str = "",
+        large: Blobs | None = None,
     ) -> None:
         self._definition = definition
         self._untracked = codec.untracked() if definition.untracked else None
@@ -58,11 +110,19 @@ class Freezer:
         self._thread = thread
         self.checkpoint = checkpoint
         self._spoken: str | None = None
-        self.blobs: dict[str, bytes] = {}
-        self._new: dict[str, bytes] = {}
-        self._stored: set[str] = set()
-        self._held = 0
-        self._limit = _MUCH
+        self._large = Blobs() if large is None else large
+
+    def inside(self, definition: GraphDefinition) -> Freezer:
+        """What encodes for a graph within this one, in the same thread."""
+        codec, secret, new_id = definition.codec, self._secret, self._new_id
+        return Freezer(
+            definition, codec, secret, new_id, self._thread, self.checkpoint, self._large
+        )
+
+    @property
+    def blobs(self) -> dict[str, bytes]:
+        """Large values by digest: at least those of the present state."""
+        return self._large.held
 
     def learn(self, types: Iterable[TypeCodec]) -> None:
         """See `Codec.learn`."""
@@ -76,7 +136,9 @@ class Freezer:
                 names thread and checkpoint.
         """
         try:
-            return self._codec.decode(value if type(value) is bytes else flat(value), self.blobs)
+            return self._codec.decode(
+                value if type(value) is bytes else flat(value), self._large.held
+            )
         except IntegrityError as error:
             if not self._thread:
                 raise
@@ -171,30 +233,29 @@ class Freezer:
 
     def take_new(self) -> Mapping[str, bytes]:
         """The large values that must be written along with the next record."""
-        if not self._new:
-            return {}
-        new, self._new = self._new, {}
-        self._stored.update(new)
-        return new
+        return self._large.take_new()
+
+    def stores(self, digest: str) -> bool:
+        """Whether this is the first time that something with this digest is to be stored."""
+        first = digest not in self._large.stored
+        self._large.stored.add(digest)
+        return first
 
     @property
     def heavy(self) -> bool:
         """Whether so much is held that it is time to `keep` what is needed."""
-        return self._held > self._limit
+        return self._large.size > self._large.limit
 
     def keep(self, live: set[str]) -> None:
         """Forget the large values that the present state has no use for any more."""
-        self.blobs = {digest: data for digest, data in self.blobs.items() if digest in live}
-        self._held = sum(map(len, self.blobs.values()))
-        self._limit = 2 * self._held + _MUCH
+        self._large.keep(live)
 
     def begin(self, live: set[str]) -> None:
         """A run begins: only what the present state refers to is sure to be in storage.
 
         While a run owns the thread nothing is pruned, so what it has written stays there.
         """
-        self._stored = live
-        self._new = {}
+        self._large.stored, self._large.new = live, {}
         if self._untracked is not None:
             self._untracked.forget()
         self.keep(live)
@@ -255,11 +316,7 @@ class Freezer:
 
     def _blob(self, encoded: bytes) -> bytes:
         digest = blob_digest(encoded, self._secret)
-        if digest not in self.blobs:
-            self.blobs[digest] = encoded
-            self._held += len(encoded)
-        if digest not in self._stored:
-            self._new[digest] = encoded
+        self._large.add(digest, encoded)
         return blob_reference(digest)
 
     def _unknown(self, node: str, key: str, *, asked: bool) -> None:

@@ -22,14 +22,24 @@ class Result:
     Attributes:
         updates: its updates, in order.
         goto: where its commands go.
+        above: a command for the graph around this one; then the rest counts for nothing.
     """
 
     updates: list[Mapping[str, Any]] = field(default_factory=list)
     goto: list[str | Send] = field(default_factory=list)
+    above: Command[Any] | None = None
 
 
-def read_result(definition: GraphDefinition, node: str, value: Any) -> Result:
+def read_result(
+    definition: GraphDefinition, node: str, value: Any, *, around: bool = False
+) -> Result:
     """Updates and destinations in what a node returned.
+
+    Args:
+        definition: the graph.
+        node: the node.
+        value: what it returned.
+        around: whether there is a graph around this one.
 
     Raises:
         InvalidUpdateError: it is of a kind that cannot be an update, or it goes nowhere known.
@@ -41,10 +51,8 @@ def read_result(definition: GraphDefinition, node: str, value: Any) -> Result:
     for part in value if several else [value]:
         if isinstance(part, Command):
             if part.graph is not None:
-                raise InvalidUpdateError(
-                    f"Node {node!r} returned a command for the graph {part.graph!r}; "
-                    f"there is no graph around this one."
-                )
+                result.above = _above(node, part, around=around)
+                continue
             if part.update is not None:
                 result.updates.append(_update(definition, node, part.update))
             result.goto.extend(read_route(definition, f"A command of {node!r}", part.goto))
@@ -121,6 +129,20 @@ def _check_packet(definition: GraphDefinition, who: str, packet: Send) -> None:
                 f"{', '.join(map(repr, schema.channels))}."
                 f"{definition.nearest(key, schema.channels)}"
             )
+
+
+def _above(node: str, command: Command[Any], *, around: bool) -> Command[Any]:
+    """A command as the graph around this one is to take it."""
+    if around and command.graph == Command.PARENT:
+        return Command(update=command.update, goto=command.goto)
+    why = (
+        "only Command.PARENT names one, the graph around this one"
+        if around
+        else "there is no graph around this one"
+    )
+    raise InvalidUpdateError(
+        f"Node {node!r} returned a command for the graph {command.graph!r}; {why}."
+    )
 
 
 def _update(definition: GraphDefinition, node: str, value: Any) -> Mapping[str, Any]:

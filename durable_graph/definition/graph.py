@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,7 +103,7 @@ class GraphDefinition:
         _check_kinds(state, input, output, nodes)
         channels = _channels(schemas)
         _check_edges(nodes, start)
-        codec = _codec(schemas)
+        codec = _codec([*schemas, *_schemas_within(nodes)])
         initial = {}
         for key, channel in list(channels.items()):
             if channel.initial is not UNSET:
@@ -213,6 +213,16 @@ def _alike(one: Any, other: Any) -> bool:
     # A lambda in an annotation that is text is made anew each time the text is evaluated.
     code = getattr(one, "__code__", None)
     return bool(one == other) or (code is not None and code == getattr(other, "__code__", None))
+
+
+def _schemas_within(nodes: Mapping[str, Node]) -> Iterator[Schema]:
+    """The schemas of graphs that are nodes: their questions and answers pass through this one."""
+    for node in nodes.values():
+        if node.graph is not None:
+            graph = node.graph.definition
+            yield from (graph.state, graph.input, graph.output)
+            yield from (inner.input for inner in graph.nodes.values())
+            yield from _schemas_within(graph.nodes)
 
 
 def _codec(schemas: Iterable[Schema]) -> Codec:

@@ -7,11 +7,25 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.state.schema import Schema
 from durable_graph.types import Command, RetryPolicy, TimeoutPolicy
+
+if TYPE_CHECKING:
+    from durable_graph.definition.graph import GraphDefinition
 
 __all__ = [
     "NOTHING",
@@ -146,6 +160,14 @@ class Join:
     target: str
 
 
+class CompiledNode(Protocol):
+    """A graph that is a node."""
+
+    @property
+    def definition(self) -> GraphDefinition:
+        """The graph."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A node with everything that leaves it.
@@ -154,6 +176,7 @@ class Node:
         name: its name.
         function: what it runs; for the start, what must not be run.
         input: what it reads.
+        graph: the graph it runs, if it is one.
         retry: policies; the first whose `retry_on` matches an error decides.
         timeout: how long one attempt may take, if there is a limit.
         handler: what runs in its place once it has failed for good, if anything does.
@@ -169,6 +192,7 @@ class Node:
     name: str
     function: Function
     input: Schema
+    graph: CompiledNode | None = None
     retry: tuple[RetryPolicy, ...] = ()
     timeout: TimeoutPolicy | None = None
     handler: Node | None = None

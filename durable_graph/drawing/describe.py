@@ -40,7 +40,7 @@ def describe(
     """
     nodes = {START: Node(START, START)}
     nodes |= {
-        name: Node(name, name, node.function.call, _metadata(node, before, after))
+        name: Node(name, name, node.graph or node.function.call, _metadata(node, before, after))
         for name, node in definition.nodes.items()
     }
     nodes[END] = Node(END, END)

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from durable_graph.decisions.retry import time_left
-from durable_graph.engine.execute import Failure, execute, node_input
+from durable_graph.engine.execute import Failure, Halt, execute, node_input
 from durable_graph.engine.runlog import Receipt
 from durable_graph.errors import NodeError, NodeFailedError
-from durable_graph.log.records import Outcome, TaskResults
+from durable_graph.log.records import Outcome
 
 if TYPE_CHECKING:
     from durable_graph.engine.run import Run
@@ -53,13 +53,18 @@ async def attempts(
             await live.clock.sleep(left)
     while True:
         ended = await execute(run, index, attempt, node_input(live, index), handled)
+        if isinstance(ended, Halt):
+            run.halted = ended.reason
+            last()
+            return None
         if isinstance(ended, Outcome):
             await take_in(ended, last())
             return None
         live.scope.record([ended.outcome])
         if ended.retry_in is not None:
             if live.log is not None:
-                await live.log.put(TaskResults([ended.outcome]))
+                live.write_results([ended.outcome])
+                await live.log.flush()
             await live.clock.sleep(ended.retry_in)
             attempt += 1
             continue
@@ -91,6 +96,7 @@ async def _to_the_handler(run: Run, index: int, failure: Failure) -> NodeError:
     outcome.caught = outcome.error
     receipt = Receipt()
     if live.log is not None:
-        receipt = await live.log.put(TaskResults([outcome]))
+        receipt = live.write_results([outcome])
+        await live.log.flush()
     run.teller.failure(failure, receipt)
     return NodeError(live.scope.due[index].node, failure.error, outcome.error or "")

@@ -39,6 +39,7 @@ class Call:
         config: the config as given.
         thread: the thread; ``None`` without a checkpointer.
         checkpoint: the checkpoint to start from, if one was named.
+        ns: the namespace of the graph whose checkpoint it is, or whose state is to be edited.
         run: the run's id.
         metadata: what every checkpoint of the run is marked with.
         durability: see `durable_graph.types.Durability`.
@@ -59,6 +60,7 @@ class Call:
     thread: str | None
     checkpoint: str | None
     run: str
+    ns: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     durability: Durability = "sync"
     on_pending: OnPending = "reject"

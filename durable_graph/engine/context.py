@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +15,7 @@ from durable_graph.errors import GraphInterrupt, MissingStoreError, NodeError
 from durable_graph.log.fold import Due
 from durable_graph.log.namespace import called_ns
 from durable_graph.log.records import Ask
-from durable_graph.types import UNSET, Interrupt, RunnableConfig, StreamWriter
+from durable_graph.types import UNSET, Command, Interrupt, RunnableConfig, StreamWriter
 
 if TYPE_CHECKING:
     from durable_graph.engine.deadline import Deadline
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from durable_graph.store import BaseStore
 
 __all__ = [
+    "InnerGraphs",
+    "ParentCommand",
     "TaskContext",
     "TaskHost",
     "current_task",
@@ -28,8 +32,35 @@ __all__ = [
     "get_store",
     "get_stream_writer",
     "interrupt",
+    "loop_around",
     "running_task",
 ]
+
+
+class ParentCommand(BaseException):
+    """Ends a graph with a command for the graph around it. Not an `Exception`: it goes through
+    the code of the node that called the graph.
+
+    Attributes:
+        command: the command, as that graph is to take it.
+    """
+
+    def __init__(self, command: Command[Any]) -> None:
+        super().__init__(command)
+        self.command = command
+
+
+class InnerGraphs(Protocol):
+    """The graphs that one execution of a task calls."""
+
+    @property
+    def halted(self) -> str | None:
+        """Why one of them has stopped in the middle, if one has."""
+        ...
+
+    async def end(self) -> None:
+        """Have those end that are still running."""
+        ...
 
 
 class TaskHost(Protocol):
@@ -48,6 +79,11 @@ class TaskHost(Protocol):
     @property
     def run_id(self) -> str:
         """The run."""
+        ...
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that the run is on."""
         ...
 
     @property
@@ -77,6 +113,11 @@ class TaskHost(Protocol):
     @property
     def node_config(self) -> RunnableConfig:
         """The call's config, as nodes get it."""
+        ...
+
+    @property
+    def channels(self) -> Mapping[str, Any]:
+        """The keys of the graph's state."""
         ...
 
     def calls(self, task: TaskContext) -> Calls:
@@ -119,6 +160,7 @@ class TaskContext:
         step: id of the step within the task whose code this is; empty for the node's own.
         calls: the steps it has called; ``None`` as long as there are none.
         pushed: the messages it has pushed, by key; ``None`` as long as there are none.
+        inner: the graphs it has called, once it has called one.
         closed: whether the execution is over.
         deadline: until when it must have ended, if it has a timeout.
         error: what it is to handle, if it is an error handler's.
@@ -134,6 +176,7 @@ class TaskContext:
         "error",
         "host",
         "index",
+        "inner",
         "previous",
         "pushed",
         "questions",
@@ -157,6 +200,7 @@ class TaskContext:
         self.previous: Any = None
         self.deadline: Deadline | None = None
         self.error: NodeError | None = None
+        self.inner: InnerGraphs | None = None
         self._nth: dict[bytes, int] = {}
 
     @property
@@ -237,6 +281,18 @@ def running_task(what: str) -> TaskContext:
             f"own, pass what you need from the node."
         )
     return task
+
+
+def loop_around() -> asyncio.AbstractEventLoop | None:
+    """The event loop of the run whose node's code this thread is running beside that loop."""
+    task = current_task.get(None)
+    if task is None or task.closed:
+        return None
+    try:
+        beside = asyncio.get_running_loop() is not task.host.loop
+    except RuntimeError:  # none is running here
+        beside = True
+    return task.host.loop if beside else None
 
 
 def interrupt(value: Any) -> Any:

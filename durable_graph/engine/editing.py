@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from durable_graph.decisions.plan import Plan, plan, without_deferred
+from durable_graph.decisions.reduce import Reducers
 from durable_graph.decisions.results import read_result
 from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine import shapes
 from durable_graph.engine.call import Call
 from durable_graph.engine.context import TaskContext
 from durable_graph.engine.execute import choose_route, new_context
+from durable_graph.engine.forking import Fork
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.live import LiveThread
 from durable_graph.engine.opening import hold, situation_of
-from durable_graph.engine.reading import View, check_end, load
+from durable_graph.engine.pictures import graph_at
+from durable_graph.engine.reading import Place, View, check_end, check_ns, load
 from durable_graph.engine.run import Run
 from durable_graph.engine.stream import Stream
 from durable_graph.errors import (
@@ -20,17 +24,20 @@ from durable_graph.errors import (
     InvalidUpdateError,
     ThreadBusyError,
 )
-from durable_graph.log.fold import Due
+from durable_graph.log.fold import Due, Scope
 from durable_graph.log.records import DueTask, Outcome, ThreadKey
-from durable_graph.types import END, START
+from durable_graph.types import END, START, RunnableConfig
 
 __all__ = ["edit"]
 
 _TRIES = 8
 
 
-async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node: str | None) -> str:
-    """Write to a thread's state as if a node had; returns the new checkpoint's id.
+async def edit(
+    definition: GraphDefinition, keeper: Keeper, call: Call, as_node: str | None
+) -> RunnableConfig:
+    """Write to the state of a graph of a thread as if a node had; returns the config that names
+    the new checkpoint.
 
     What the node leads to is due afterwards, and so is what siblings that had finished lead to.
     A task that asks something keeps its questions. Whatever else was due is dropped.
@@ -39,7 +46,8 @@ async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node:
         ThreadBusyError: a live run owns the thread.
         InvalidUpdateError: the update cannot become part of the state, or it is not clear as
             which node it is meant.
-        CheckpointNotFoundError: there is no such checkpoint.
+        CheckpointNotFoundError: there is no such checkpoint, or no such graph in the thread.
+        IncompatibleGraphError: the graph is not found among those that the nodes refer to.
     """
     key = ThreadKey.of(call.thread)
     await keeper.until_ended(key)
@@ -52,13 +60,15 @@ async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node:
                 raise ThreadBusyError(
                     f"Thread {key.thread!r} is being run; edit its state when it rests."
                 )
+            if view is not None and call.checkpoint is not None:
+                check_ns(Place(key.thread, call.checkpoint, call.ns), view)
             if view is not None and view.after is not None and view.at_head:
                 view.scope = view.after
             live = hold(keeper, owner, definition, call, key, view)
             if live.log is not None and view is not None and not view.at_head:
                 await check_end(keeper, view.head)
                 live.log.input = None  # the branch was never given what the head was given
-            await _write(live, view, as_node)
+            edited = await _edited(live, view, as_node)
             try:
                 if live.log is not None:
                     await live.log.flush(wait=True)
@@ -66,13 +76,38 @@ async def edit(definition: GraphDefinition, keeper: Keeper, call: Call, as_node:
                 continue
             finally:
                 keeper.hot.take(key)
-            return live.scope.checkpoint
+            return shapes.config_of(edited, key.thread)
     raise ThreadBusyError(f"Others keep changing thread {key.thread!r}; edit it when it rests.")
 
 
-async def _write(live: LiveThread, view: View | None, as_node: str | None) -> None:
-    scope, definition = live.scope, live.definition
+async def _edited(live: LiveThread, view: View | None, as_node: str | None) -> Scope:
+    """Edit the graph that the call names; returns its state."""
+    call, root = live.call, live.scope
+    ns = view.ns if view is not None and view.ns else call.ns
     branch = view is not None and not view.at_head
+    if not ns:
+        await _write(live, as_node, branch=branch)
+    else:
+        if branch:  # the thread branches off, and the graph is edited on the new branch
+            ns = Fork(live, root.copy(), (root.path, root.weight), whole=True).ns(ns)
+        if ns not in root.nested:
+            raise CheckpointNotFoundError(f"Thread {call.thread!r} has no graph at {ns!r} now.")
+        definition = graph_at(live.definition, root, ns)
+        freezer = live.freezer.inside(definition)
+        reducers, clock, chance = Reducers(freezer), live.clock, live.chance
+        inner = root.nested[ns]
+        await _write(
+            LiveThread(definition, call, inner, freezer, reducers, live.log, clock, chance), as_node
+        )
+    if live.log is not None:
+        asking = bool(root.all_open_asks())
+        live.log.status = "asking" if asking else "stopped" if root.due else "finished"
+        live.log.reason = "edited" if root.due and not asking else None
+    return root.nested[ns] if ns else root
+
+
+async def _write(live: LiveThread, as_node: str | None, *, branch: bool = False) -> None:
+    scope, definition = live.scope, live.definition
     onto = (scope.path, scope.weight) if branch else None
     # An input that was accepted and not taken in yet has finished, too.
     led = live.promote(keep=True) if not branch else 0
@@ -96,10 +131,6 @@ async def _write(live: LiveThread, view: View | None, as_node: str | None) -> No
         planned.due = _with_carried(planned.due, before, kept)
     info = live.next_info("update", [node], branch=branch)
     live.add_result(node, outcome, info, planned, onto=onto, by=live.call.by)
-    if live.log is not None:
-        asking = any(live.scope.open_asks(index) for index in range(len(live.scope.due)))
-        live.log.status = "asking" if asking else "stopped" if planned.due else "finished"
-        live.log.reason = "edited" if planned.due and not asking else None
 
 
 def _last_node(live: LiveThread) -> str:

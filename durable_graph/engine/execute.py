@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from durable_graph.decisions.results import read_result, read_route
+from durable_graph.decisions.results import Result, read_result, read_route
 from durable_graph.decisions.retry import retry_in
 from durable_graph.definition.node import Branch, Function, Node
-from durable_graph.engine.context import TaskContext, current_task
+from durable_graph.engine.context import ParentCommand, TaskContext, current_task
 from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.runtime import supplied
-from durable_graph.engine.stream import Stream
+from durable_graph.engine.stream import Stream, Within
 from durable_graph.engine.workers import workers
 from durable_graph.errors import GraphInterrupt, NodeCancelledError, NodeError
 from durable_graph.log.codec import ABSENT
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Failure",
+    "Halt",
     "choose_route",
     "describe",
     "execute",
@@ -57,9 +58,20 @@ class Failure:
     retry_in: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A task in which a graph it calls has stopped in the middle, as at a breakpoint.
+
+    Attributes:
+        reason: why.
+    """
+
+    reason: str
+
+
 async def execute(
     run: Run, index: int, attempt: int, value: Any, handled: NodeError | None = None
-) -> Outcome | Failure:
+) -> Outcome | Failure | Halt:
     """Execute a due task once, or its node's error handler.
 
     Args:
@@ -87,14 +99,15 @@ async def execute(
                 returned = await _call(run.stream, node.function, context, value)
             else:
                 returned = await _call_within(limits, run, node, context, value)
+        except ParentCommand as above:
+            returned = above.command
         except (GraphInterrupt, BaseExceptionGroup) as stop:
             if task.calls is not None:
                 await task.calls.settle(stop)
             raise
-        result = read_result(live.definition, node.name, returned)
-        if task.pushed is not None:
-            kept = [{key: [message]} for key, message in task.pushed if key is not None]
-            result.updates[:0] = kept
+        if task.inner is not None:
+            await task.inner.end()
+        result = _result_of(run, task, node, returned)
         outcome = live.outcome_of(node.name, result, index, task.spoken)
         outcome.attempts = attempt - 1
         if handled is not None:
@@ -112,7 +125,24 @@ async def execute(
     except BaseException as error:
         return _stopped(run, task, node, index, error)
     finally:
+        if task.inner is not None:
+            await task.inner.end()
         task.close()
+
+
+def _result_of(run: Run, task: TaskContext, node: Node, returned: Any) -> Result:
+    """What a node returned, with the messages that it has pushed.
+
+    Raises:
+        ParentCommand: it is for the graph around this one.
+    """
+    result = read_result(run.live.definition, node.name, returned, around=run.around)
+    if result.above is not None:
+        raise ParentCommand(result.above)
+    if task.pushed is not None:
+        kept = [{key: [message]} for key, message in task.pushed if key is not None]
+        result.updates[:0] = kept
+    return result
 
 
 def new_context(task: TaskContext) -> contextvars.Context:
@@ -157,7 +187,7 @@ async def choose_route(
 
 
 async def _call(
-    stream: Stream,
+    stream: Stream | Within,
     function: Function,
     context: contextvars.Context,
     state: Any,
@@ -204,7 +234,7 @@ async def _awaiting(awaitable: Awaitable[Any]) -> Any:
 def in_context(
     context: contextvars.Context,
     coroutine: Coroutine[Any, Any, Any],
-    stream: Stream,
+    stream: Stream | Within,
     deadline: Deadline | None = None,
 ) -> Generator[Any, Any, Any]:
     """Await a coroutine in a context of its own, without a task of its own.
@@ -284,7 +314,7 @@ def _list_sizes(value: Any) -> dict[str, int]:
 
 def _stopped(
     run: Run, task: TaskContext, node: Node, index: int, error: BaseException
-) -> Outcome | Failure:
+) -> Outcome | Failure | Halt:
     """What it means that an execution ended with this.
 
     Raises:
@@ -314,9 +344,12 @@ def _stopped(
     raise error
 
 
-def _asked(task: TaskContext, index: int, *stops: GraphInterrupt) -> Outcome | None:
-    """The questions that an execution stopped at; ``None`` if they are not its own."""
+def _asked(task: TaskContext, index: int, *stops: GraphInterrupt) -> Outcome | Halt | None:
+    """The questions that an execution stopped at, or why a graph that it called has stopped;
+    ``None`` if it is neither."""
     names = dict.fromkeys(interrupt.id for stop in stops for interrupt in stop.interrupts)
+    if not names and task.inner is not None and task.inner.halted is not None:
+        return Halt(task.inner.halted)
     if not names or not task.questions.keys() >= names.keys():
         return None
     asks = tuple(task.questions[name] for name in names)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -26,9 +26,9 @@ from durable_graph.errors import DurableGraphError
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.clock import SystemChance, SystemClock
-from durable_graph.types import Interrupt, StreamMode
+from durable_graph.types import Interrupt
 
-__all__ = ["Result", "RunTask", "invoke"]
+__all__ = ["Result", "RunTask", "invoke", "result_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ async def invoke(
         try:
             if go_on:
                 await _drive(run)
-            return _result(run)
+            return result_of(run)
         finally:
             if log is not None and log.broken and go_on:
                 # Its end could not be stored; the owner's heart tries again.
@@ -84,7 +84,7 @@ async def _invoke_unstored(definition: GraphDefinition, call: Call, stream: Stre
     )
     run = open_unstored(definition, call, live, stream)
     await run.drive()
-    return _result(run)
+    return result_of(run)
 
 
 async def _drive(run: Run) -> None:
@@ -105,7 +105,8 @@ async def _drive(run: Run) -> None:
         raise run.refusal
 
 
-def _result(run: Run) -> Result:
+def result_of(run: Run) -> Result:
+    """How a run that has ended left its thread."""
     live = run.live
     values = live.with_results() if live.scope.outcomes else live.scope.values
     return Result(live.shown(values, live.definition.output.channels), live.interrupts())
@@ -124,46 +125,65 @@ class RunTask:
     leaving it cancels this run and nothing else.
 
     Args:
-        definition: the graph.
-        keeper: where threads are stored; ``None`` for a run that is not stored.
-        call: the call.
-        modes: what is watched.
+        work: the call.
+        stream: its events.
+        name: of the task.
+        ending: where it is to be known, and for which thread, that the run has been left.
         tally: where it is counted.
     """
 
     def __init__(
         self,
-        definition: GraphDefinition,
-        keeper: Keeper | None,
-        call: Call,
-        modes: Collection[StreamMode] = (),
-        *,
+        work: Coroutine[Any, Any, Result],
+        stream: Stream,
+        name: str,
         tally: Tally,
+        ending: tuple[Keeper, ThreadKey] | None = None,
     ) -> None:
         self._tally = tally
         tally.begun()
-        self._keeper = keeper
-        self._key = ThreadKey.of(call.thread) if call.thread is not None else None
-        self._stream = Stream(modes)
+        self._ending = ending
+        self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._ended: Future[None] = Future()
         self._left = False
-        name = f"durable_graph run {call.run}"
-        self._task = self._loop.create_task(self._run(definition, call), name=name)
+        self._task = self._loop.create_task(work, name=name)
         # Not a `finally` of the task: one that is cancelled before its first step has none.
         self._task.add_done_callback(self._after)
 
-    async def _run(self, definition: GraphDefinition, call: Call) -> Result:
-        keeper, key = self._keeper, self._key
-        if keeper is not None and key is not None:
-            await keeper.until_ended(key)
-        return await invoke(definition, keeper, call, self._stream)
+    @classmethod
+    def of(
+        cls,
+        definition: GraphDefinition,
+        keeper: Keeper | None,
+        call: Call,
+        tally: Tally,
+        stream: Stream,
+    ) -> Self:
+        """A call of a graph that is in no other.
+
+        Args:
+            definition: the graph.
+            keeper: where threads are stored; ``None`` for a run that is not stored.
+            call: the call.
+            tally: where it is counted.
+            stream: its events.
+        """
+        key = ThreadKey.of(call.thread) if call.thread is not None else None
+        ending = (keeper, key) if keeper is not None and key is not None else None
+
+        async def run() -> Result:
+            if ending is not None:
+                await ending[0].until_ended(ending[1])
+            return await invoke(definition, keeper, call, stream)
+
+        return cls(run(), stream, f"durable_graph run {call.run}", tally, ending)
 
     def _after(self, task: asyncio.Task[Result]) -> None:
-        keeper, key = self._keeper, self._key
         self._stream.close()
         self._tally.ended(self._stream.supersteps, self._stream.events)
-        if keeper is not None and key is not None:
+        if self._ending is not None:
+            keeper, key = self._ending
             ending = keeper.ending.get(key)
             if ending is not None and ending[1] is self._ended:
                 del keeper.ending[key]
@@ -177,6 +197,10 @@ class RunTask:
         stream = self._stream
         state = "ended" if self._task.done() else "running"
         return RunStatistics(state, stream.supersteps, stream.events, stream.waiting)
+
+    def when_ended(self, then: Callable[[], object]) -> None:
+        """Have something called once the run has ended."""
+        self._task.add_done_callback(lambda _: then())
 
     async def next(self) -> Event | None:
         """The next event; ``None`` once the run has ended.
@@ -237,5 +261,6 @@ class RunTask:
         self._task.cancel()
 
     def _is_ending(self) -> None:
-        if self._keeper is not None and self._key is not None:
-            self._keeper.ending[self._key] = (self._loop, self._ended)
+        if self._ending is not None:
+            keeper, key = self._ending
+            keeper.ending[key] = (self._loop, self._ended)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from durable_graph.decisions.advance import changes, faded
@@ -19,7 +19,16 @@ from durable_graph.errors import InvalidUpdateError
 from durable_graph.log.codec import ABSENT
 from durable_graph.log.delta import Encoded, Op
 from durable_graph.log.fold import Scope
-from durable_graph.log.records import Commit, DueTask, Outcome, Packet, Ranges, Source
+from durable_graph.log.records import (
+    Caller,
+    Commit,
+    DueTask,
+    Outcome,
+    Packet,
+    Ranges,
+    Source,
+    TaskResults,
+)
 from durable_graph.log.seal import CommitInfo
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.state.schema import Schema
@@ -63,6 +72,8 @@ class LiveThread:
         self.log = log
         self.clock = clock
         self.chance = chance
+        self.beside: Callable[[], bool] = _nobody
+        """Whether others use the thread's values at this moment: graphs that run side by side."""
         self._changed: tuple[Outcome, dict[str, Op], dict[str, Encoded | None]] | None = None
 
     # -- reading -----------------------------------------------------------------------------
@@ -116,10 +127,12 @@ class LiveThread:
         """The header of the commit that follows; the first of a new branch, if so asked."""
         name = self.chance.id()
         scope = self.scope
+        # A graph within is on the branch that its thread is on.
+        present = scope.whole.branch
         return CommitInfo(
             name,
             scope.checkpoint or None,
-            name if branch or not scope.branch else scope.branch,
+            name if branch or not present else present,
             scope.step + 1,
             source,
             tuple(dict.fromkeys(nodes)),
@@ -148,16 +161,26 @@ class LiveThread:
         now = self.clock.time()
         receipt = Receipt()
         if self.log is not None:
-            blobs = self.freezer.take_new()
-            if self.scope.graph != self.definition.fingerprint:
-                blobs = {**blobs, self.definition.fingerprint: self.definition.description}
-            receipt = self.log.add(body, now, commit=info, onto=onto, by=by, blobs=blobs)
+            blobs, graph = self.freezer.take_new(), self.definition.fingerprint
+            if self.scope.graph != graph and (not self.scope.ns or self.freezer.stores(graph)):
+                blobs = {**blobs, graph: self.definition.description}
+            ns = self.scope.ns
+            receipt = self.log.add(body, now, commit=info, onto=onto, ns=ns, by=by, blobs=blobs)
         self.scope.commit(body, info, now, self.call.run, after)
         self.freezer.checkpoint = info.id
+        if body.values is not None and self.scope.whole.nested:
+            self.scope.complete(body)  # it is encoded when it is written, and that is later
         self._changed = None
-        if self.freezer.heavy:
-            self.freezer.keep(self.scope.blobs())
+        if self.freezer.heavy and not self.beside():
+            self.freezer.keep(self.scope.whole.blobs())
         return receipt
+
+    def write_results(self, outcomes: Sequence[Outcome]) -> Receipt:
+        """Append results of due tasks to what the log's next flush writes."""
+        if self.log is None:
+            return Receipt()
+        blobs = self.freezer.take_new()
+        return self.log.add(TaskResults(outcomes), ns=self.scope.ns, blobs=blobs)
 
     def merged(self, node: str, outcome: Outcome) -> Mapping[str, Encoded]:
         """The state with one more result in it.
@@ -257,6 +280,7 @@ class LiveThread:
         onto: Onto | None = None,
         by: str | None = None,
         closes: bool = True,
+        caller: Caller | None = None,
     ) -> Receipt:
         """Commit what a caller wrote to the state.
 
@@ -268,6 +292,7 @@ class LiveThread:
             onto: see `commit`.
             by: see `commit`.
             closes: whether it is a superstep of its own, and not beside one that goes on.
+            caller: who calls, if it is the input of a graph within another.
 
         Raises:
             InvalidUpdateError: a reducer failed.
@@ -275,7 +300,8 @@ class LiveThread:
         delta, after = self.change([(node, outcome)])
         if closes and self.definition.fading:
             delta, after = faded(self.definition, self.scope.values, delta, after)
-        body = Commit(outcomes=[outcome], delta=delta, joins=planned.joins, due=planned.due)
+        joins, due = planned.joins, planned.due
+        body = Commit(outcomes=[outcome], delta=delta, joins=joins, due=due, caller=caller)
         return self.commit(body, info, after, onto=onto, by=by)
 
     def change(
@@ -307,3 +333,7 @@ class LiveThread:
                 continue
             taken.append(entry)
         return delta, after, taken
+
+
+def _nobody() -> bool:
+    return False

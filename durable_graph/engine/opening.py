@@ -14,45 +14,42 @@ from dataclasses import replace
 from typing import Any
 
 from durable_graph.decisions.admission import Action, Asked, Situation, admit
-from durable_graph.decisions.answers import interrupt_id, match_answers
+from durable_graph.decisions.answers import match_answers
 from durable_graph.decisions.freeze import Freezer
 from durable_graph.decisions.plan import Plan, deferred_in, plan_goto, without_deferred
 from durable_graph.decisions.reduce import Reducers
-from durable_graph.decisions.results import Result, read_command, read_input
+from durable_graph.decisions.results import read_command
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.call import Call
+from durable_graph.engine.forking import Fork
 from durable_graph.engine.inbox import answer_message, raise_verdict, take_answers, verdict_error
+from durable_graph.engine.input import input_digest, take_input
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.live import LiveThread, Onto
 from durable_graph.engine.owner import Owner, owner_is_alive
-from durable_graph.engine.reading import View, check_end, load
+from durable_graph.engine.reading import Place, View, check_end, check_ns, load
 from durable_graph.engine.run import Run
 from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.engine.stream import Stream
 from durable_graph.errors import (
     CheckpointNotFoundError,
+    ConfigError,
     DurableGraphError,
     EmptyInputError,
     FencedError,
-    InvalidUpdateError,
     MissingCheckpointerError,
     ThreadBusyError,
 )
-from durable_graph.log.codec import UnstorableValueError
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import (
     Answers,
-    Commit,
     DueTask,
     Head,
     Mark,
-    Outcome,
-    TaskResults,
     ThreadKey,
 )
-from durable_graph.log.seal import blob_digest
 from durable_graph.ports.backend import Backend, Message, Position
-from durable_graph.types import START, Command, Overwrite
+from durable_graph.types import START, Command
 
 __all__ = ["hold", "leave_answer", "open_run", "open_unstored", "situation_of"]
 
@@ -198,7 +195,7 @@ def open_unstored(definition: GraphDefinition, call: Call, live: LiveThread, str
         raise EmptyInputError(
             "There is no input, and no checkpointer that could have a state to go on from."
         )
-    _take_input(live)
+    take_input(live)
     return Run(live, stream, None)
 
 
@@ -266,16 +263,6 @@ async def _until_it_moves(keeper: Keeper, head: Head, key: ThreadKey) -> None:
         moved.result()
 
 
-def _take_input(live: LiveThread, onto: Onto | None = None) -> Receipt:
-    """Make the call's input the result of the start."""
-    update = read_input(live.definition, live.call.input)
-    outcome = live.outcome_of(START, Result([update]), index=0, asked=True)
-    joins = without_deferred(live.scope.joins)
-    body = Commit(delta={}, joins=joins, due=[DueTask(START)], known=[outcome])
-    info = live.next_info("input", (), branch=onto is not None)
-    return live.commit(body, info, onto=onto, by=live.call.by)
-
-
 class _Opening:
     """One attempt to begin a call on a thread as it was read."""
 
@@ -294,11 +281,21 @@ class _Opening:
         self._key = key
         self._view = view
         self._asked = _what_is_asked(call, view, definition)
+        if view is not None and call.checkpoint is not None:
+            check_ns(Place(key.thread, call.checkpoint, call.ns), view)
+            if view.ns and self._asked in ("input", "same input"):
+                raise ConfigError(
+                    f"Checkpoint {call.checkpoint!r} is one of the graph at {view.ns!r}, which its "
+                    f"caller gives its input. Call with None to go on from there, or edit its "
+                    f"state with aupdate_state and then call with None."
+                )
         self._branch = call.checkpoint is not None
         if view is not None and view.after is not None and view.at_head:
             # The head is named, as when a snapshot's config is passed on. For an answer, and
             # where nothing has come of its tasks yet, that is no branch.
-            began = any(due.node != START for due in view.scope.due) and view.after.outcomes
+            at = view.after.nested[view.ns] if view.ns else view.after
+            called = any(view.after.called_by(due.id) for due in at.due)
+            began = any(due.node != START for due in at.due) and (at.outcomes or called)
             if self._answers or not began:
                 self._branch = False
                 view.scope = view.after
@@ -340,7 +337,7 @@ class _Opening:
         if view is None:
             return 0
         if self._branch and view.after is not None:
-            return sum(map(len, view.after.asked.values()))
+            return sum(map(len, (view.asked or view.after).asked.values()))
         return len(view.scope.all_open_asks())
 
     async def begin(
@@ -375,7 +372,7 @@ class _Opening:
                 self._take_messages(None)
                 self._answer(Command(resume=self._call.input))
             case Action.BRANCH_ON:
-                receipt = self._fork(onto)
+                receipt = self._fork(onto).receipt
             case Action.BRANCH_ANSWER:
                 receipt = self._answer_on_fork(onto)
         if not live.scope.due:
@@ -394,7 +391,7 @@ class _Opening:
 
     def _take_input(self, onto: Onto | None) -> None:
         live, command = self._live, self._call.input
-        self._log.input = _input_digest(live.definition, command, self._secret)
+        self._log.input = input_digest(live.definition, command, self._secret)
         if live.scope.due and onto is None:
             live.promote()
         if isinstance(command, Command):
@@ -405,7 +402,7 @@ class _Opening:
             receipt = live.add_result(START, outcome, info, planned, onto=onto, by=self._call.by)
             self.run.teller.hold(receipt)
         else:
-            self.run.teller.hold(_take_input(live, onto), values=False)
+            self.run.teller.hold(take_input(live, onto), values=False)
 
     def _answer(self, command: Command[Any]) -> None:
         scope = self._live.scope
@@ -430,16 +427,13 @@ class _Opening:
         planned = Plan([*waiting, *more], planned.joins)
         live.add_result(START, outcome, info, planned, by=self._call.by, closes=False)
 
-    def _fork(self, onto: Onto | None) -> Receipt:
-        live, scope = self._live, self._live.scope
-        body = Commit(
-            delta={},
-            joins=scope.joins,
-            due=[DueTask(due.node, due.arg, timeout=due.timeout) for due in scope.due],
-            known=[o for index, o in scope.outcomes.items() if scope.due[index].node == START],
-        )
-        info = live.next_info("fork", scope.nodes, branch=True)
-        return live.commit(body, info, onto=onto, by=self._call.by)
+    def _fork(self, onto: Onto | None, *, asks: bool = False) -> Fork:
+        view, live = self._view, self._live
+        inner = live.scope
+        if asks and view is not None and view.after is not None:
+            inner = view.asked or view.after
+        whole = view is not None and bool(view.ns)
+        return Fork(live, inner.copy(), onto, whole=whole, asks=asks)
 
     def _answer_on_fork(self, onto: Onto | None) -> Receipt:
         """Answer questions of an earlier checkpoint, on a branch of its own.
@@ -447,28 +441,13 @@ class _Opening:
         The branch's tasks are other tasks, with ids of their own, and so are their questions.
         They are recorded as asked there, and the answers go to them.
         """
-        view = self._view
-        asked = dict(view.after.asked) if view is not None and view.after is not None else {}
-        receipt = self._fork(onto)
-        scope = self._live.scope
-        renamed: dict[str, str] = {}
-        outcomes = []
-        for index, asks in asked.items():
-            seen: dict[bytes, int] = {}
-            again = []
-            for ask in asks:
-                nth = seen.get(ask.value, 0)
-                seen[ask.value] = nth + 1
-                renamed[ask.id] = interrupt_id(scope.due[index].id, ask.value, nth)
-                again.append(replace(ask, id=renamed[ask.id]))
-            outcomes.append(Outcome(index, asks=tuple(again)))
-        answers = match_answers(self._call.input.resume, list(renamed), (), self._key.thread)
-        encoded = self._encoded({renamed[name]: value for name, value in answers.items()})
-        self._log.add(TaskResults(outcomes))
-        scope.record(outcomes)
+        fork = self._fork(onto, asks=True)
+        answers = match_answers(self._call.input.resume, list(fork.asks), (), self._key.thread)
+        encoded = self._encoded({fork.asks[name]: value for name, value in answers.items()})
+        fork.ask_again()
         self._write_beside(self._call.input)
         self._record_answers(encoded)
-        return receipt
+        return fork.receipt
 
     async def post(self) -> Message:
         """Leave the answer for the owner.
@@ -524,22 +503,7 @@ def _what_is_asked(call: Call, view: View | None, definition: GraphDefinition) -
     if isinstance(call.input, Command):
         return "answer" if call.answers else "input"
     if view is not None and view.head.input is not None:
-        digest = _input_digest(definition, call.input, view.head.secret)
+        digest = input_digest(definition, call.input, view.head.secret)
         if digest == view.head.input:
             return "same input"
     return "input"
-
-
-def _input_digest(definition: GraphDefinition, value: Any, secret: bytes) -> str | None:
-    """What tells whether an input is given once more; taken before it is given any ids."""
-    if isinstance(value, Command):
-        return None
-    try:
-        update = read_input(definition, value)
-        given = {
-            key: ("overwrite", item.value) if isinstance(item, Overwrite) else (item,)
-            for key, item in update.items()
-        }
-        return blob_digest(definition.codec.encode(given), secret)[:32]
-    except (UnstorableValueError, InvalidUpdateError):
-        return None  # taking it will say what is wrong with it

@@ -12,13 +12,40 @@ from durable_graph.engine.keeper import Keeper
 from durable_graph.errors import CheckpointNotFoundError, IntegrityError
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Commit, Head, Record, ThreadKey
-from durable_graph.log.seal import blob_digest, open_record
+from durable_graph.log.seal import blob_digest, open_header, open_record
 from durable_graph.ports.backend import Message, Position, Reading
 
-__all__ = ["View", "check_end", "fetch_blobs", "fold_records", "load"]
+__all__ = [
+    "Place",
+    "View",
+    "check_end",
+    "check_ns",
+    "fetch_blobs",
+    "fold_records",
+    "load",
+    "see_results",
+]
 
 # How often a thread that changes while it is read is looked at again.
 _LOOKS = 8
+
+# How many records are read at once where it is not known how many are needed.
+_PAGE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a config names.
+
+    Attributes:
+        thread: the thread.
+        checkpoint: one of its checkpoints; ``None`` for the present.
+        ns: the namespace of a graph in it; empty for the root graph.
+    """
+
+    thread: str
+    checkpoint: str | None = None
+    ns: str = ""
 
 
 @dataclass(slots=True)
@@ -34,6 +61,9 @@ class View:
             it was used with.
         reducers: likewise.
         complete: whether the large values were all there.
+        ns: the namespace of the graph whose checkpoint was asked for.
+        at_head: whether that is the present one of its graph.
+        asked: the thread as it last asked something at that checkpoint, if it did.
     """
 
     head: Head
@@ -43,11 +73,14 @@ class View:
     reducers: Reducers
     after: Scope | None = None
     complete: bool = True
+    ns: str = ""
+    at_head: bool = True
+    asked: Scope | None = None
 
     @property
-    def at_head(self) -> bool:
-        """Whether the state is that of the last checkpoint."""
-        return self.scope.checkpoint == self.head.checkpoint
+    def named(self) -> Scope:
+        """The state of the graph whose checkpoint was asked for."""
+        return self.scope.nested[self.ns] if self.ns else self.scope
 
 
 async def load(
@@ -101,12 +134,14 @@ async def _folded(
         )
     scope = Scope()
     fold_records(scope, reading.records, head.secret, key.thread)
-    after = None
+    after, ns, at_head, asked = None, "", True, None
     if checkpoint is not None:
+        ns = next((n for n, s in scope.nested.items() if s.checkpoint == checkpoint), "")
         after = scope.copy()
-        results = [r for r in reading.after if r.kind != "commit" and r.body is not None]
-        fold_records(after, results, head.secret, key.thread)
-        _take_riders(after, reading.after, head, key.thread)
+        known = {record.seq: record for record in reading.after}
+        first = reading.records[-1].seq + 1
+        ended, asked = await see_results(keeper, head, after, ns, first, known)
+        at_head = not ended
     freezer = Freezer(
         definition,
         definition.codec,
@@ -115,11 +150,84 @@ async def _folded(
         key.thread,
         scope.checkpoint,
     )
-    live = (after or scope).blobs()
+    live = scope.blobs()
+    for later in (after, asked):
+        live |= later.blobs() if later is not None else set()
     freezer.blobs.update(await fetch_blobs(keeper, key, live, head.secret))
     complete = live <= freezer.blobs.keys()
     freezer.begin(live)
-    return View(head, scope, reading.messages, freezer, Reducers(freezer), after, complete)
+    reducers = Reducers(freezer)
+    messages = reading.messages
+    return View(head, scope, messages, freezer, reducers, after, complete, ns, at_head, asked)
+
+
+async def see_results(
+    keeper: Keeper,
+    head: Head,
+    scope: Scope,
+    ns: str,
+    first: int,
+    known: Mapping[int, Record] | None = None,
+) -> tuple[bool, Scope | None]:
+    """Move a thread that stands at a checkpoint on, up to what ended the superstep after it.
+
+    Args:
+        keeper: where it is stored.
+        head: its head.
+        scope: its state.
+        ns: the namespace of the graph whose checkpoint it is.
+        first: the record after the checkpoint's.
+        known: records that have been read already.
+
+    Returns:
+        Whether that superstep has ended, by a commit of the graph or of one around it; and the
+        thread as it last asked something before that, if it did.
+
+    Raises:
+        IntegrityError: a record is damaged.
+    """
+    thread, at = head.key.thread, (scope.nested[ns] if ns else scope)
+    checkpoint, records, asked = at.checkpoint, dict(known or {}), None
+    for seq in range(first, head.seq + 1):
+        if seq not in records:
+            last = min(seq + _PAGE - 1, head.seq)
+            page = await keeper.backend.scan(head.key, ((seq, last),))
+            records |= {record.seq: record for record in page}
+        record = records.get(seq)
+        if record is None:
+            # Deleted in the meantime, or damaged: whoever reads on comes to know.
+            return True, asked
+        if record.kind == "commit":
+            try:
+                header = open_header(record, thread)
+            except IntegrityError:
+                # It is shown as damaged itself; this checkpoint is not.
+                return True, asked
+            ends = header.ns in ("", ns) or ns.startswith(f"{header.ns}|")
+            if record.body is None or ends:
+                if ends and header.commit is not None and header.commit.parent == checkpoint:
+                    _take_riders(at, record, head.secret, thread)
+                return True, asked
+        if record.body is not None:
+            fold_records(scope, [record], head.secret, thread)
+            # A graph within that goes on takes its questions back; the root graph repeats all
+            # that is asked when its run stops.
+            if record.kind == "tasks" and scope.all_open_asks():
+                asked = scope.copy()
+    return False, asked
+
+
+def check_ns(place: Place, view: View) -> None:
+    """See that the checkpoint that was asked for is one of the graph that was named.
+
+    Raises:
+        CheckpointNotFoundError: it is of another one.
+    """
+    if place.ns and place.ns != view.ns:
+        raise CheckpointNotFoundError(
+            f"Checkpoint {place.checkpoint!r} of thread {place.thread!r} is one of the graph at "
+            f"{view.ns!r}, not of that at {place.ns!r}. Pass on the whole config that names it."
+        )
 
 
 async def check_end(keeper: Keeper, head: Head) -> None:
@@ -174,11 +282,13 @@ def fold_records(scope: Scope, records: Sequence[Record], secret: bytes, thread:
             raise IntegrityError(f"Record {record.seq} of thread {thread!r}: {error}") from error
 
 
-def _take_riders(scope: Scope, after: Sequence[Record], head: Head, thread: str) -> None:
+def _take_riders(scope: Scope, commit: Record, secret: bytes, thread: str) -> None:
     """Results of a checkpoint's tasks that are stored with the commit that took them in."""
-    if not after or after[-1].kind != "commit" or after[-1].body is None:
+    if commit.body is None:
         return
-    header, body = open_record(after[-1], head.secret, thread)
-    follows = header.commit is not None and header.commit.parent == scope.checkpoint
-    if isinstance(body, Commit) and follows:
+    try:
+        _, body = open_record(commit, secret, thread)
+    except IntegrityError:
+        return  # as above
+    if isinstance(body, Commit):
         scope.record(outcome for outcome in body.outcomes if outcome.index >= 0)

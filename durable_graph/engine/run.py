@@ -7,9 +7,9 @@ happened, go on. What results *mean* is decided in `durable_graph.decisions`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -17,7 +17,7 @@ from durable_graph.decisions.advance import advance, faded
 from durable_graph.decisions.answers import all_answers
 from durable_graph.decisions.plan import plan
 from durable_graph.engine.attempts import attempts
-from durable_graph.engine.context import TaskContext
+from durable_graph.engine.context import ParentCommand, TaskContext
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.execute import (
     Failure,
@@ -29,7 +29,7 @@ from durable_graph.engine.inbox import take_answers
 from durable_graph.engine.live import LiveThread, Onto
 from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.engine.steps import Calls, Running, end_all
-from durable_graph.engine.stream import Stream
+from durable_graph.engine.stream import Stream, Within
 from durable_graph.engine.teller import Teller
 from durable_graph.errors import (
     GraphDrained,
@@ -38,8 +38,8 @@ from durable_graph.errors import (
     InvalidUpdateError,
     MissingCheckpointerError,
 )
-from durable_graph.log.delta import SAME, diff, flat
-from durable_graph.log.fold import Due
+from durable_graph.log.delta import SAME, Encoded, diff, flat
+from durable_graph.log.fold import Due, Scope
 from durable_graph.log.records import (
     Commit,
     DueTask,
@@ -52,23 +52,24 @@ from durable_graph.log.records import (
 )
 from durable_graph.log.seal import CommitInfo
 from durable_graph.ports.backend import Backend
+from durable_graph.state.channel import Channel
 from durable_graph.types import START, UNSET, RunnableConfig
 
 if TYPE_CHECKING:
     from durable_graph.store import BaseStore
 
-__all__ = ["Run"]
+__all__ = ["BREAKPOINT", "DRAINED", "Run", "Stop"]
 
 # After so many seconds without a pause, others get the event loop.
 _SLICE = 0.005
-_BREAKPOINT = "breakpoint"
-_DRAINED = "drained"
+BREAKPOINT: Final = "breakpoint"
+DRAINED: Final = "drained"
 # How many tasks are started between two looks at the clock.
 _STARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Stop:
+class Stop:
     """Why a run ends with a commit: the thread's status, a reason, and an error to raise."""
 
     status: Status
@@ -85,22 +86,33 @@ class Run:
         backend: where the thread's inbox is; ``None`` for a run that is not stored.
     """
 
-    def __init__(self, live: LiveThread, stream: Stream, backend: Backend | None) -> None:
+    def __init__(self, live: LiveThread, stream: Stream | Within, backend: Backend | None) -> None:
         self.live = live
         self.stream = stream
         self.teller = Teller(live, stream)
         self.refusal: Exception | None = None
         """What to raise at the end: why the caller's own answer was not taken up."""
+        self.around = False
+        """Whether there is a graph around this one, which commands can go to."""
         self._backend = backend
-        self._stop: _Stop | None = None
+        self.root = self
+        """The run of the thread's root graph."""
+        self.calling: set[str] = set()
+        """Of that run: the graphs within that are being run, by namespace."""
+        self.lone = True
+        """Whether only one of its tasks is running."""
+        self.stopped: Stop | None = None
+        """Why the run has ended, once it has."""
         self._steps = 0
         self._unwritten: list[Outcome] = []
         self._calling: dict[int, dict[str, Running]] = {}
         self._pause_at = live.clock.monotonic() + _SLICE
         exit_only = live.log is not None and live.log.durability == "exit"
         self._first_attempts: dict[tuple[int, str, int | None], float] = {}
-        self._before = dict(live.scope.values) if exit_only else {}
-        self._parent = live.scope.checkpoint or None
+        scopes = {"": live.scope, **live.scope.nested} if exit_only else {}
+        self._before = {ns: (s.checkpoint or None, dict(s.values)) for ns, s in scopes.items()}
+        self.halted: str | None = None
+        """Why a graph that one of its tasks calls has stopped in the middle, if one has."""
         self.onto: Onto | None = None
         """Path and weight of the checkpoint that the run branched off, if it did."""
 
@@ -121,7 +133,7 @@ class Run:
         # Who waits for storage in every superstep leaves the event loop to others meanwhile.
         waits = self.live.log is not None and self.live.log.waits
         control = self.live.call.control
-        while self._stop is None and scope.due:
+        while self.stopped is None and scope.due:
             if self.stream.closed:  # cancelled, and a node has swallowed it
                 raise asyncio.CancelledError
             if watched:
@@ -135,12 +147,14 @@ class Run:
                 await self._drain(control)
                 break
             await self._superstep()
-            if not scope.all_open_asks():
+            if self.halted is not None:
+                await self._halt(self.halted)
+            elif not scope.all_open_asks():
                 await self._close_step()
             elif not await self._take_answers():
                 await self._ask()
-        if self._stop is not None and self._stop.error is not None:
-            raise self._stop.error
+        if self.stopped is not None and self.stopped.error is not None:
+            raise self.stopped.error
 
     async def enter(self) -> None:
         """The virtual first superstep: where the input's own edges lead."""
@@ -201,8 +215,9 @@ class Run:
     async def _superstep(self) -> None:
         """Run all due tasks at once; their results are in the scope afterwards."""
         todo = self.live.scope.runnable()
+        self.lone = len(todo) == 1
         try:
-            if len(todo) == 1:
+            if self.lone:
                 # A lone task runs in the run's own: a task and a group for it would cost more than
                 # all the rest of the superstep.
                 self.teller.started(todo[0])
@@ -269,9 +284,9 @@ class Run:
                     self.teller.started(index)
                 try:
                     failure = await attempts(self, index, last, self._take_in)
-                except (Exception, SystemExit, KeyboardInterrupt) as error:
-                    # The log's error, or a node that ends the program. Out of a task group it
-                    # would come in an ExceptionGroup, and callers would have to know.
+                except (Exception, ParentCommand, SystemExit, KeyboardInterrupt) as error:
+                    # The log's error, or a node that ends the program or this graph. Out of a
+                    # task group it would come in an ExceptionGroup, and callers would have to know.
                     broken.append(error)
                     scope.cancel()
                     return
@@ -303,7 +318,7 @@ class Run:
         if last or live.log is None:
             self._unwritten.append(outcome)
             return
-        receipt = live.log.add(TaskResults([outcome]), blobs=live.freezer.take_new())
+        receipt = live.write_results([outcome])
         try:
             await live.log.flush()
         finally:
@@ -329,22 +344,41 @@ class Run:
         if scope.due[0].node != START:
             self._steps += 1
             self.stream.supersteps += 1
-        stop = self._stop = self._stop_after(results, planned.due)
+        stop = self.stopped = self._stop_after(results, planned.due)
         riders, self._unwritten = self._unwritten, []
         told = self.teller.keep(riders)
         if self._first_attempts:
             self._first_attempts.clear()
-        snapshot = log is not None and log.snapshot_due(scope.size)
+        snapshot = log is not None and log.snapshot_due(scope.whole.size)
         body = advance(delta, after, scope, planned, riders, snapshot=snapshot)
         info = live.next_info("loop", [node for node, _ in results])
         receipt = live.commit(body, info, after)
         if log is not None:
-            if stop is not None:
-                log.status, log.reason = stop.status, stop.reason
-            await log.flush()
+            await self._write_step(log, stop)
         self.teller.step(told, receipt, written=written)
-        if stop is not None and stop.reason == _BREAKPOINT:
+        if stop is not None and stop.reason == BREAKPOINT and not self.around:
             self.teller.breakpoint(receipt.at(len(told)))
+
+    async def _write_step(self, log: RunLog, stop: Stop | None) -> None:
+        """Have the commit of a superstep written; if the run ends there, along with that."""
+        if stop is not None:
+            log.status, log.reason = stop.status, stop.reason
+        await log.flush()
+
+    async def _halt(self, reason: str) -> None:
+        """End the run because a graph that one of its tasks calls has stopped in the middle."""
+        log, told = self.live.log, list(self._unwritten)
+        control = self.live.call.control if reason == DRAINED else None
+        self.stopped = _drained(control) if control is not None else Stop("stopped", reason)
+        receipt = self._write_down()
+        if log is not None:
+            log.status, log.reason = "stopped", reason
+            log.add(Mark("stopped", reason))
+            await log.flush()
+        for item, outcome in enumerate(told):
+            self.teller.result(outcome, receipt.at(receipt.item + item))
+        if control is None:
+            self.teller.breakpoint(receipt.at(receipt.item + len(told)))
 
     def _refuse(self, error: InvalidUpdateError) -> None:
         """Results that cannot be taken in are failures: going on runs their tasks again."""
@@ -356,23 +390,23 @@ class Run:
 
     def _stop_after(
         self, ended: Sequence[tuple[str, Outcome]], due: Sequence[DueTask]
-    ) -> _Stop | None:
+    ) -> Stop | None:
         if not due:
-            return _Stop("finished")
+            return Stop("finished")
         call = self.live.call
         if call.interrupt_before or call.interrupt_after:
             before, after = set(call.interrupt_before), set(call.interrupt_after)
             ran = {node for node, _ in ended} - {START}
             if "*" in before or not before.isdisjoint(entry.node for entry in due):
-                return _Stop("stopped", _BREAKPOINT)
+                return Stop("stopped", BREAKPOINT)
             if ran and ("*" in after or not after.isdisjoint(ran)):
-                return _Stop("stopped", _BREAKPOINT)
+                return Stop("stopped", BREAKPOINT)
         if call.control is not None and call.control.drain_requested:
             return _drained(call.control)
         if self._steps < call.recursion_limit:
             return None
         names = ", ".join(sorted({entry.node for entry in due}))
-        return _Stop(
+        return Stop(
             "stopped",
             "recursion limit",
             GraphRecursionError(
@@ -384,11 +418,11 @@ class Run:
 
     async def _drain(self, control: RunControl) -> None:
         """Stop before a superstep, having been asked to since the last one was committed."""
-        stop = self._stop = _drained(control)
+        stop = self.stopped = _drained(control)
         log = self.live.log
         if log is not None:
             log.status, log.reason = stop.status, stop.reason
-            log.add(Mark("stopped", _DRAINED))
+            log.add(Mark("stopped", DRAINED))
             await log.flush()
 
     async def _take_answers(self) -> bool:
@@ -410,7 +444,7 @@ class Run:
     async def _ask(self) -> None:
         """End the run with the questions that its tasks ask."""
         log, told = self.live.log, list(self._unwritten)
-        self._stop = _Stop("asking")
+        self.stopped = Stop("asking")
         if log is None:
             return
         log.status, log.reason = "asking", None
@@ -425,59 +459,38 @@ class Run:
 
     def _write_down(self) -> Receipt:
         """Results that would ride in the superstep's commit get a record of their own."""
-        if not self._unwritten or self.live.log is None:
+        if not self._unwritten:
             return Receipt()
-        results, self._unwritten = TaskResults(self._unwritten), []
-        return self.live.log.add(results, blobs=self.live.freezer.take_new())
+        results, self._unwritten = self._unwritten, []
+        return self.live.write_results(results)
 
     def _keep_last(self, log: RunLog) -> None:
-        """In "exit" durability: the state at the end, as one commit on what there was."""
-        scope, by = self.live.scope, self.live.call.by
-        results = [outcome for index, outcome in sorted(scope.outcomes.items()) if index >= 0]
-        blobs = self.live.freezer.take_new()
-        if log.head is not None and log.head.checkpoint == scope.checkpoint:
-            log.add(TaskResults(results), blobs=blobs, last=True)
-        else:
-            scope.parent = self._parent  # what came between was never written
-            log.add(
-                self._last_commit(results),
-                scope.time,
-                commit=self._last_info(),
-                onto=self.onto,
-                by=by,
-                blobs=blobs,
-                last=True,
-            )
-        for answers, who, given in all_answers(scope.answers):
+        """In "exit" durability: the state at the end, as one commit on what there was.
+
+        Graphs within that are in the middle have one each.
+        """
+        root, by = self.live.scope, self.live.call.by
+        blobs, onto = self.live.freezer.take_new(), self.onto
+        for ns in ("", *sorted(root.nested, key=len)):  # a graph before those within it
+            scope = root.nested[ns] if ns else root
+            results = [outcome for index, outcome in sorted(scope.outcomes.items()) if index >= 0]
+            parent, before = self._before.get(ns, (None, {}))
+            if parent == scope.checkpoint:
+                if results or not ns:
+                    log.add(TaskResults(results), ns=ns, blobs=blobs, last=True)
+                continue
+            scope.parent = parent  # what came between was never written
+            body, info = _last_commit(scope, before, results), _last_info(scope)
+            log.add(body, scope.time, commit=info, onto=onto, ns=ns, by=by, blobs=blobs, last=True)
+            onto = None
+        for ns in ("", *root.nested):
+            calls = (root.nested[ns] if ns else root).steps
+            if steps := [step for of_task in calls.values() for step in of_task.values()]:
+                log.add(Steps(steps), ns=ns, last=True)
+        for answers, who, given in all_answers(root.answers):
             log.add(answers, given, by=who, last=True)
-        if scope.steps:
-            steps = [step for calls in scope.steps.values() for step in calls.values()]
-            log.add(Steps(steps), last=True)
-        log.keep_only({*scope.blobs(), self.live.definition.fingerprint})
-
-    def _last_commit(self, results: Sequence[Outcome]) -> Commit:
-        scope, before = self.live.scope, self._before
-        changed = {key: diff(before.get(key), flat(value)) for key, value in scope.values.items()}
-        changed |= {key: ("-",) for key in before if key not in scope.values}
-        return Commit(
-            delta={key: op for key, op in changed.items() if op != SAME},
-            joins=scope.joins,
-            due=[DueTask(due.node, due.arg, timeout=due.timeout) for due in scope.due],
-            known=results,
-        )
-
-    def _last_info(self) -> CommitInfo:
-        scope = self.live.scope
-        return CommitInfo(
-            id=scope.checkpoint,
-            parent=scope.parent,
-            branch=scope.branch,
-            step=scope.step,
-            source=scope.source,
-            nodes=scope.nodes,
-            meta=scope.meta,
-            graph=scope.graph,
-        )
+        graphs = {scope.graph or "" for scope in root.nested.values()}
+        log.keep_only({*root.blobs(), self.live.definition.fingerprint, *graphs})
 
     # -- for its tasks -------------------------------------------------------------------------
 
@@ -534,7 +547,10 @@ class Run:
             "recursion_limit": call.recursion_limit,
             "metadata": metadata,
             "run_id": call.run,
-            "configurable": dict(call.config.get("configurable", {})),
+            "configurable": {
+                **call.config.get("configurable", {}),
+                "checkpoint_ns": self.live.scope.ns,
+            },
         }
 
     @property
@@ -546,6 +562,11 @@ class Run:
     def loop_thread(self) -> int:
         """The thread of that loop."""
         return self.teller.thread
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """The keys of the graph's state."""
+        return self.live.definition.channels
 
     def calls(self, task: TaskContext) -> Calls:
         """What makes the durable calls of an execution."""
@@ -567,7 +588,7 @@ class Run:
 
     def answer(self, interrupt: str) -> Any:
         """A fresh copy of an answer; `UNSET` if there is none yet."""
-        answer = self.live.scope.answers.get(interrupt)
+        answer = self.live.scope.whole.answers.get(interrupt)
         if answer is None or answer.value is None:
             return UNSET
         return self.live.freezer.thaw(answer.value)
@@ -590,9 +611,34 @@ class Run:
         self._pause_at = self.live.clock.monotonic() + _SLICE
 
 
-def _drained(control: RunControl) -> _Stop:
-    return _Stop("stopped", _DRAINED, GraphDrained(control.drain_reason or "shutdown"))
+def _drained(control: RunControl) -> Stop:
+    return Stop("stopped", DRAINED, GraphDrained(control.drain_reason or "shutdown"))
 
 
 def _any_writes(results: Sequence[tuple[str, Outcome]]) -> bool:
     return any(outcome.writes for _, outcome in results)
+
+
+def _last_commit(scope: Scope, before: Mapping[str, Encoded], results: Sequence[Outcome]) -> Commit:
+    changed = {key: diff(before.get(key), flat(value)) for key, value in scope.values.items()}
+    changed |= {key: ("-",) for key in before if key not in scope.values}
+    return Commit(
+        delta={key: op for key, op in changed.items() if op != SAME},
+        joins=scope.joins,
+        due=[DueTask(due.node, due.arg, timeout=due.timeout) for due in scope.due],
+        known=results,
+        caller=scope.caller,
+    )
+
+
+def _last_info(scope: Scope) -> CommitInfo:
+    return CommitInfo(
+        id=scope.checkpoint,
+        parent=scope.parent,
+        branch=scope.branch,
+        step=scope.step,
+        source=scope.source,
+        nodes=scope.nodes,
+        meta=scope.meta,
+        graph=scope.graph,
+    )

@@ -155,6 +155,7 @@ class RunLog:
         *,
         commit: CommitInfo | None = None,
         onto: tuple[Ranges, int] | None = None,
+        ns: str = "",
         by: str | None = None,
         blobs: Mapping[str, bytes] | None = None,
         settled: Mapping[str, str] | None = None,
@@ -165,7 +166,7 @@ class RunLog:
         In "exit" durability only a `last` record is written.
         """
         now = self._clock.time() if time is None else time
-        draft = Draft(body, now, self.run, by, commit=commit, onto=onto)
+        draft = Draft(body, now, self.run, by, ns, commit, onto)
         receipt = Receipt()
         pending = self._pending
         if blobs:
@@ -320,7 +321,7 @@ class RunLog:
 
 
 def _coalesce(pending: list[tuple[Draft, Receipt]], seq: int) -> list[Draft]:
-    """Task results that wait one behind the other become one record; steps likewise."""
+    """Task results of a graph that wait one behind the other become one record; steps likewise."""
     if len(pending) == 1:
         draft, receipt = pending[0]
         receipt.seq = seq + 1

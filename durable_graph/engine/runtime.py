@@ -220,6 +220,14 @@ class _NoRun:
     def node_config(self) -> RunnableConfig:
         return {"configurable": {}}
 
+    @property
+    def loop(self) -> NoReturn:
+        raise RuntimeError("A runtime made by hand has no event loop.")
+
+    @property
+    def channels(self) -> dict[str, Any]:
+        return {}
+
     def first_attempt(self, due: Due) -> float | None:
         return None
 

@@ -15,6 +15,7 @@ from durable_graph.definition.graph import GraphDefinition
 from durable_graph.log.codec import ABSENT
 from durable_graph.log.delta import Encoded, apply_op
 from durable_graph.log.fold import Due, Scope, task_id
+from durable_graph.log.namespace import called_ns
 from durable_graph.log.records import Answer, Ask, Outcome
 from durable_graph.state.channel import ROOT
 from durable_graph.types import START, UNSET, GivenAnswer, Interrupt, RunnableConfig
@@ -25,7 +26,9 @@ __all__ = [
     "call_result_payload",
     "checkpoint_config",
     "checkpoint_payload",
+    "config_of",
     "debug_payload",
+    "graph_config",
     "interrupts_of",
     "message_metadata",
     "metadata_of",
@@ -200,18 +203,19 @@ def checkpoint_payload(
     tasks = []
     for index, due in enumerate(scope.due):
         shown: dict[str, Any] = {"id": due.id, "name": due.node}
+        state = graph_config(thread, scope, due, definition)
         outcome = scope.outcomes.get(index)
         if outcome is not None and outcome.error is not None:
-            tasks.append(shown | {"error": outcome.error, "state": None})
+            tasks.append(shown | {"error": outcome.error, "state": state})
             continue
         if outcome is not None and outcome.done and due.node != START:
             shown["result"] = recorded_result(definition, scope.values, outcome, thaw)
         # As in the history: what a task has asked at this checkpoint, answered or not.
         asks = interrupts_of(scope.asked.get(index, ()), thaw)
-        tasks.append(shown | {"interrupts": tuple(map(_plain, asks)), "state": None})
+        tasks.append(shown | {"interrupts": tuple(map(_plain, asks)), "state": state})
     return {
-        "config": checkpoint_config(thread, scope.checkpoint),
-        "parent_config": checkpoint_config(thread, scope.parent) if scope.parent else None,
+        "config": config_of(scope, thread),
+        "parent_config": config_of(scope, thread, scope.parent) if scope.parent else None,
         "values": values,
         "metadata": metadata_of(scope),
         "next": [due.node for due in scope.due],
@@ -222,7 +226,8 @@ def checkpoint_payload(
 def metadata_of(scope: Scope) -> dict[str, Any]:
     """The metadata of the last checkpoint."""
     meta = copy.deepcopy({**scope.meta})  # the next commit may write the scope's own again
-    return {**meta, "source": scope.source, "step": scope.step, "parents": {}}
+    around = parents_of(scope)
+    return {**meta, "source": scope.source, "step": scope.step, "parents": around}
 
 
 def debug_payload(kind: str, step: int, time: float, payload: Any) -> dict[str, Any]:
@@ -234,7 +239,7 @@ def message_metadata(
     definition: GraphDefinition, due: Due, step: int, metadata: Mapping[str, Any]
 ) -> dict[str, Any]:
     """``messages``: where a message comes from."""
-    ns = f"{due.node}:{due.id}"
+    ns = called_ns(due.ns, due.node, due.id)
     return {
         **metadata,
         "langgraph_step": step,
@@ -246,9 +251,56 @@ def message_metadata(
     }
 
 
-def checkpoint_config(thread: str, checkpoint: str) -> RunnableConfig:
-    """The config that names a checkpoint."""
-    return {"configurable": {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": checkpoint}}
+def checkpoint_config(
+    thread: str, checkpoint: str, ns: str = "", around: Mapping[str, str] | None = None
+) -> RunnableConfig:
+    """The config that names a checkpoint.
+
+    Args:
+        thread: the thread.
+        checkpoint: the checkpoint.
+        ns: the namespace of its graph.
+        around: checkpoints of the graphs around that one, by namespace.
+    """
+    configurable = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint}
+    if not ns:
+        return {"configurable": configurable}
+    checkpoints = {**(around or {}), ns: checkpoint}
+    return {"configurable": {**configurable, "checkpoint_map": checkpoints}}
+
+
+def config_of(scope: Scope, thread: str, checkpoint: str | None = None) -> RunnableConfig:
+    """The config that names a scope's checkpoint, or another one of its graph."""
+    named = scope.checkpoint if checkpoint is None else checkpoint
+    return checkpoint_config(thread, named, scope.ns, parents_of(scope))
+
+
+def graph_config(thread: str, scope: Scope, due: Due, definition: GraphDefinition) -> Any:
+    """The config that names the graph which a task runs; ``None`` if it runs none."""
+    called = scope.called_by(due.id) if scope.whole.nested else []
+    node = definition.nodes.get(due.node)
+    if not called and (node is None or node.graph is None):
+        return None
+    ns = called[0].ns if called else called_ns(due.ns, due.node, due.id)
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns}}
+
+
+def parents_of(scope: Scope) -> dict[str, str]:
+    """The checkpoints of the graphs around one, by namespace, the outermost first."""
+    found: dict[str, str] = {}
+    caller = scope.caller
+    while caller is not None:
+        around = _caller_of(scope.whole, caller.due)
+        found[around.ns] = around.checkpoint
+        caller = around.caller
+    return dict(reversed(found.items()))
+
+
+def _caller_of(root: Scope, task: str) -> Scope:
+    for scope in root.nested.values():
+        if any(due.id == task for due in scope.due):
+            return scope
+    return root
 
 
 def timestamp(time: float) -> str:

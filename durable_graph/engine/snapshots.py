@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from durable_graph.decisions.advance import changes
 from durable_graph.decisions.freeze import Freezer
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine import shapes
 from durable_graph.engine.hot import Hot
 from durable_graph.engine.keeper import Keeper
-from durable_graph.engine.reading import View, fetch_blobs, fold_records, load
-from durable_graph.errors import CheckpointNotFoundError, IntegrityError, InvalidUpdateError
-from durable_graph.log.delta import Encoded
+from durable_graph.engine.pictures import Pictures, nothing
+from durable_graph.engine.reading import (
+    Place,
+    check_ns,
+    fetch_blobs,
+    fold_records,
+    load,
+    see_results,
+)
+from durable_graph.errors import CheckpointNotFoundError, IntegrityError
 from durable_graph.log.fold import Scope
-from durable_graph.log.records import Commit, Head, Outcome, Record, ThreadKey
-from durable_graph.log.seal import Header, extend, open_header, open_record
-from durable_graph.types import PregelTask, RunnableConfig, StateSnapshot
+from durable_graph.log.records import Head, Record, ThreadKey
+from durable_graph.log.seal import Header, extend, open_header
+from durable_graph.types import StateSnapshot
 
 __all__ = ["history", "snapshot"]
 
@@ -25,23 +31,37 @@ _PAGE = 64
 
 
 async def snapshot(
-    definition: GraphDefinition, keeper: Keeper, key: ThreadKey, checkpoint: str | None
+    definition: GraphDefinition, keeper: Keeper, place: Place, *, subgraphs: bool
 ) -> StateSnapshot:
-    """A thread at its head, with finished results in it; or as it was at a checkpoint.
+    """A graph of a thread at its head, with finished results in it; or as it was at a checkpoint.
+
+    Args:
+        definition: the thread's root graph.
+        keeper: where the thread is stored.
+        place: the thread, the graph in it, and the checkpoint.
+        subgraphs: whether tasks that run graphs show their states.
 
     Raises:
         CheckpointNotFoundError: it has no such checkpoint.
+        IncompatibleGraphError: the graph is not found among those that the nodes refer to.
         IntegrityError: what is stored is damaged.
     """
-    view = await load(keeper, definition, key, checkpoint)
+    key = ThreadKey.of(place.thread)
+    view = await load(keeper, definition, key, place.checkpoint)
     if view is None:
-        if checkpoint is not None:
+        if place.checkpoint is not None:
             raise CheckpointNotFoundError(f"There is no thread {key.thread!r}.")
-        config: RunnableConfig = {"configurable": {"thread_id": key.thread, "checkpoint_ns": ""}}
-        return StateSnapshot({}, (), config, None, None, None, (), ())
+        return nothing(key.thread, place.ns)
+    pictures = Pictures(definition, key.thread, view.freezer, subgraphs=subgraphs)
     if view.after is not None:
-        return _recorded(definition, key.thread, view.scope, view.after, view.freezer)
-    shown = _present(definition, key.thread, view)
+        check_ns(place, view)
+        return pictures.then(view.named, view.after.within(view.ns) if view.ns else view.after)
+    if not place.ns:
+        shown = pictures.now(view.scope, view.reducers)
+    elif (scope := view.scope.nested.get(place.ns)) is not None:
+        shown = pictures.now(scope)
+    else:
+        shown = nothing(key.thread, place.ns)
     keeper.hot.put(Hot(view.head, view.scope, view.freezer, view.reducers, definition))
     return shown
 
@@ -49,14 +69,13 @@ async def snapshot(
 async def history(
     definition: GraphDefinition,
     keeper: Keeper,
-    key: ThreadKey,
+    place: Place,
     *,
-    only: str | None,
     filter: Mapping[str, Any] | None,
     before: str | None,
     limit: int | None,
 ) -> AsyncIterator[StateSnapshot]:
-    """Checkpoints of a thread as they were, newest first.
+    """Checkpoints of a graph of a thread as they were, newest first.
 
     Reads a page at a time and holds nothing meanwhile. A checkpoint whose records are damaged is
     shown with the error as its values; one that was pruned is left out.
@@ -64,8 +83,7 @@ async def history(
     Args:
         definition: the graph.
         keeper: where the thread is stored.
-        key: the thread.
-        only: the one checkpoint that is meant; ``None`` for all.
+        place: the thread, the graph in it, and the one checkpoint that is meant, if one is.
         filter: only checkpoints with this metadata.
         before: only checkpoints before this one.
         limit: how many at most.
@@ -73,6 +91,7 @@ async def history(
     Raises:
         CheckpointNotFoundError: there is no checkpoint of a name that is given.
     """
+    key, only = ThreadKey.of(place.thread), place.checkpoint
     reading = await keeper.backend.read(key)
     oldest = 1 if only is None else await _place(keeper, key, only)
     if reading is None:
@@ -86,7 +105,7 @@ async def history(
         first = max(oldest, last - _PAGE + 1)
         page = await _Page.read(definition, keeper, key, head, first, last)
         for number in range(last, first - 1, -1):
-            shown = await page.snapshot(number, filter)
+            shown = await page.snapshot(number, place.ns, filter)
             if shown is None:
                 continue
             yield shown
@@ -166,15 +185,17 @@ class _Page:
             rows |= {r.seq: r for r in await backend.scan(key, ranges)}
         return cls(definition, keeper, key, head, rows, headers)
 
-    async def snapshot(self, seq: int, filter: Mapping[str, Any] | None) -> StateSnapshot | None:
-        """The checkpoint at a record, if it is one and passes the filter."""
+    async def snapshot(
+        self, seq: int, ns: str, filter: Mapping[str, Any] | None
+    ) -> StateSnapshot | None:
+        """The checkpoint at a record, if it is one of the graph at `ns` and passes the filter."""
         header = self._headers.get(seq)
         record = self._records.get(seq)
         if record is None or record.kind != "commit":
             return None
         if header is None or isinstance(header, IntegrityError):
-            return self._damaged(record, header)
-        if header.commit is None or record.body is None:
+            return None if ns else self._damaged(record, header)
+        if header.commit is None or record.body is None or header.ns != ns:
             return None
         metadata = {
             **header.commit.meta,
@@ -189,7 +210,7 @@ class _Page:
             if scope is None:
                 return None
             after = scope.copy()
-            await self._see_results(after, seq)
+            await see_results(self._keeper, self._head, after, ns, seq + 1, self._records)
             freezer = Freezer(
                 self._definition,
                 self._definition.codec,
@@ -201,7 +222,11 @@ class _Page:
             freezer.blobs.update(
                 await fetch_blobs(self._keeper, self._key, after.blobs(), self._head.secret)
             )
-            return _recorded(self._definition, self._key.thread, scope, after, freezer)
+            thread = self._key.thread
+            pictures = Pictures(self._definition, thread, freezer, subgraphs=False)
+            if ns:
+                return pictures.then(scope.within(ns), after.within(ns))
+            return pictures.then(scope, after)
         except IntegrityError as error:
             if await self._removed(header):
                 return None
@@ -243,118 +268,6 @@ class _Page:
                 self._scopes[seq] = scope.copy()
         return scope
 
-    async def _see_results(self, scope: Scope, seq: int) -> None:
-        """What became of a checkpoint's tasks, from the records after it."""
-        checkpoint = scope.checkpoint
-        while seq < self._head.seq:
-            seq += 1
-            record = self._records.get(seq)
-            if record is None:
-                more = await self._keeper.backend.scan(self._key, ((seq, seq),))
-                if not more:
-                    return
-                (record,) = more
-            if record.body is None:
-                if record.kind == "commit":
-                    return
-                continue
-            try:
-                header, body = open_record(record, self._head.secret, self._key.thread)
-            except IntegrityError:
-                if record.kind == "commit":
-                    return  # it is shown as damaged itself; this checkpoint is not
-                raise
-            if not isinstance(body, Commit):
-                scope.apply(header, body)
-                continue
-            if header.commit is not None and header.commit.parent == checkpoint:
-                scope.record(outcome for outcome in body.outcomes if outcome.index >= 0)
-            return
-
     def _damaged(self, record: Record, error: IntegrityError | None) -> StateSnapshot:
         config = shapes.checkpoint_config(self._key.thread, record.checkpoint or "")
         return StateSnapshot(error, (), config, None, None, None, (), ())
-
-
-def _present(definition: GraphDefinition, thread: str, view: View) -> StateSnapshot:
-    """The state now: finished results are in it, and only open questions are shown."""
-    scope, thaw = view.scope, view.freezer.thaw
-    values: Mapping[str, Encoded] = scope.values
-    done = [
-        (due.node, outcome)
-        for index, due in enumerate(scope.due)
-        if (outcome := scope.outcomes.get(index)) is not None and outcome.done
-    ]
-    if done:
-        try:
-            _, after = changes(definition, view.reducers, values, done)
-            merged = {**values, **after}
-            values = {key: value for key, value in merged.items() if value is not None}
-        except InvalidUpdateError:  # they exclude each other: going on will say so
-            done = []
-    tasks = []
-    for index, due in enumerate(scope.due):
-        outcome = scope.outcomes.get(index)
-        result = None
-        if done and outcome is not None and outcome.done:
-            result = shapes.recorded_result(definition, scope.values, outcome, thaw)
-        error = _error_of(outcome)
-        asks = shapes.interrupts_of(scope.open_asks(index), thaw)
-        path = shapes.path_of(due)
-        tasks.append(PregelTask(due.id, due.node, path, error, asks, None, result))
-    waiting = scope.unfinished() if done else range(len(scope.due))
-    next_ = tuple(scope.due[index].node for index in waiting)
-    return _shown(definition, thread, scope, values, tasks, next_, view.freezer)
-
-
-def _error_of(outcome: Outcome | None) -> str | None:
-    """What a task has failed with; also if that was handled, and it has a result all the same."""
-    if outcome is None:
-        return None
-    return outcome.error if outcome.error is not None else outcome.caught
-
-
-def _recorded(
-    definition: GraphDefinition, thread: str, scope: Scope, after: Scope, freezer: Freezer
-) -> StateSnapshot:
-    """A checkpoint as it was: its values, and all its tasks with what became of them."""
-    tasks = []
-    for index, due in enumerate(after.due):
-        outcome = after.outcomes.get(index)
-        result = None
-        if outcome is not None and outcome.done:
-            result = shapes.recorded_result(definition, scope.values, outcome, freezer.thaw)
-        tasks.append(
-            PregelTask(
-                due.id,
-                due.node,
-                shapes.path_of(due),
-                _error_of(outcome),
-                shapes.interrupts_of(after.asked.get(index, ()), freezer.thaw, after.answers),
-                None,
-                result,
-            )
-        )
-    next_ = tuple(due.node for due in after.due)
-    return _shown(definition, thread, scope, scope.values, tasks, next_, freezer)
-
-
-def _shown(
-    definition: GraphDefinition,
-    thread: str,
-    scope: Scope,
-    values: Mapping[str, Encoded],
-    tasks: Sequence[PregelTask],
-    next_: tuple[str, ...],
-    freezer: Freezer,
-) -> StateSnapshot:
-    return StateSnapshot(
-        values=shapes.values_of(definition, values, definition.channels, freezer.thaw),
-        next=next_,
-        config=shapes.checkpoint_config(thread, scope.checkpoint),
-        metadata=shapes.metadata_of(scope),
-        created_at=shapes.timestamp(scope.time),
-        parent_config=shapes.checkpoint_config(thread, scope.parent) if scope.parent else None,
-        tasks=tuple(tasks),
-        interrupts=tuple(ask for task in tasks for ask in task.interrupts),
-    )

@@ -399,6 +399,8 @@ class Calls:
                 await child.calls.settle()
             return result
         finally:
+            if child.inner is not None:
+                await child.inner.end()
             child.close()
             if child.questions and (running := self._running.get(child.step)) is not None:
                 for owner in running.owners:
@@ -417,7 +419,8 @@ class Calls:
         live.scope.take_steps([entry])
         if live.log is None:
             return Receipt()
-        receipt = live.log.add(Steps([entry]), blobs=live.freezer.take_new())
+        blobs, ns = live.freezer.take_new(), live.scope.ns
+        receipt = live.log.add(Steps([entry]), ns=ns, blobs=blobs)
         await live.log.flush(wait=durable)
         return receipt
 

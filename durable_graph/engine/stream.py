@@ -10,14 +10,15 @@ there is room.
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, Final, NamedTuple
 
 from durable_graph.types import StreamMode
 
-__all__ = ["Event", "MessageEvent", "Stream"]
+__all__ = ["Event", "MessageEvent", "Stream", "Within"]
 
 _LIMIT: Final = 256
 
@@ -29,11 +30,13 @@ class Event(NamedTuple):
         mode: the mode it belongs to.
         data: what that mode shows.
         cursor: where the log has it; ``None`` for what the log does not keep.
+        ns: the way to the graph that it happened in; empty for the one that was called.
     """
 
     mode: StreamMode
     data: Any
     cursor: str | None = None
+    ns: tuple[str, ...] = ()
 
 
 class MessageEvent(tuple[Any, Any]):
@@ -53,10 +56,18 @@ class Stream:
     Args:
         modes: what is watched; with none, nothing is ever emitted or waited for.
         limit: how many events may wait.
+        subgraphs: whether what happens in graphs within is watched, too.
     """
 
-    def __init__(self, modes: Collection[StreamMode] = (), limit: int = _LIMIT) -> None:
+    def __init__(
+        self,
+        modes: Collection[StreamMode] = (),
+        limit: int = _LIMIT,
+        *,
+        subgraphs: bool = False,
+    ) -> None:
         self.modes = frozenset(modes)
+        self.subgraphs = subgraphs
         self._limit = limit
         self._buffer: deque[Event] = deque()
         self._closed = False
@@ -115,6 +126,11 @@ class Stream:
             self._watcher.set_result(None)
         self._wake_run()
 
+    @property
+    def watchers(self) -> tuple[Stream, ...]:
+        """Who sees what happens here."""
+        return (self,)
+
     async def wait_for_room(self) -> None:
         """Wait for room; from the event loop."""
         while self.full:
@@ -163,3 +179,79 @@ class Stream:
         for future in waiting:
             if not future.done():
                 future.set_result(None)
+
+
+class Within:
+    """The events of a graph within another, for those who watch it or a graph around it.
+
+    Args:
+        ns: the way to the graph.
+        own: who watches this graph.
+        around: where the events of the graph around it go.
+    """
+
+    subgraphs = False
+
+    def __init__(self, ns: tuple[str, ...], own: Stream, around: Stream | Within) -> None:
+        self._ns = ns
+        self._own = own
+        self._around = around
+        outer = tuple(watcher for watcher in around.watchers if watcher.subgraphs)
+        self.watchers: tuple[Stream, ...] = (own, *outer) if own.modes else outer
+        self.modes = frozenset(mode for watcher in self.watchers for mode in watcher.modes)
+
+    @property
+    def supersteps(self) -> int:
+        """How many supersteps the run has come through."""
+        return self._own.supersteps
+
+    @supersteps.setter
+    def supersteps(self, count: int) -> None:
+        self._own.supersteps = count
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody wants the run's events any more, nor its result."""
+        return self._own.closed or self._around.closed
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever emits should wait."""
+        return any(watcher.full for watcher in self.watchers)
+
+    def emit(self, event: Event) -> None:
+        """See `Stream.emit`."""
+        for watcher, seen in self._seen(event):
+            watcher.emit(seen)
+
+    def post(self, event: Event, loop: asyncio.AbstractEventLoop) -> None:
+        """See `Stream.post`."""
+        for watcher, seen in self._seen(event):
+            watcher.post(seen, loop)
+
+    async def wait_for_room(self) -> None:
+        """See `Stream.wait_for_room`."""
+        for watcher in self.watchers:
+            await watcher.wait_for_room()
+
+    async def turn(self) -> None:
+        """See `Stream.turn`.
+
+        Raises:
+            CancelledError: a watcher has left. The graph that was called is cancelled along with
+                that, and this one not before it comes to know.
+        """
+        for watcher in self.watchers:
+            await watcher.turn()
+        if self.closed:
+            raise asyncio.CancelledError
+
+    def _seen(self, event: Event) -> Iterator[tuple[Stream, Event]]:
+        data, several = event.data, False
+        for watcher in self.watchers:
+            if event.mode not in watcher.modes:
+                continue
+            if several and event.mode not in ("custom", "messages"):
+                data = copy.deepcopy(event.data)  # what one watcher does to it is no other's
+            several = True
+            yield watcher, Event(event.mode, data, event.cursor, self._ns)

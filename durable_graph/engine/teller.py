@@ -20,7 +20,7 @@ from durable_graph.engine import shapes
 from durable_graph.engine.execute import Failure, node_input
 from durable_graph.engine.live import LiveThread
 from durable_graph.engine.runlog import Receipt
-from durable_graph.engine.stream import Event, MessageEvent, Stream
+from durable_graph.engine.stream import Event, MessageEvent, Stream, Within
 from durable_graph.log.delta import Encoded
 from durable_graph.log.fold import Due
 from durable_graph.log.records import Outcome
@@ -47,7 +47,7 @@ class Teller:
         stream: where to.
     """
 
-    def __init__(self, live: LiveThread, stream: Stream) -> None:
+    def __init__(self, live: LiveThread, stream: Stream | Within) -> None:
         self._live = live
         self._stream = stream
         self._modes = stream.modes

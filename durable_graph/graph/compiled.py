@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, Literal, Self, Unpack, overload
+from typing import Any, Final, Generic, Literal, Self, Unpack, overload
 
 from typing_extensions import TypeVar
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.drawing.describe import describe
 from durable_graph.drawing.graph import Graph
-from durable_graph.engine import shapes
 from durable_graph.engine.call import Call, Policies
+from durable_graph.engine.context import TaskContext, current_task, loop_around, running_task
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.editing import edit
+from durable_graph.engine.inner import Keeps, call_inside
 from durable_graph.engine.invoke import Result, RunTask
 from durable_graph.engine.snapshots import history, snapshot
 from durable_graph.engine.statistics import GraphStatistics, RunStatistics, Tally
-from durable_graph.engine.stream import Event, MessageEvent
+from durable_graph.engine.stream import Event, MessageEvent, Stream
 from durable_graph.errors import ConfigError, MissingCheckpointerError
 from durable_graph.graph.config import (
     check_edit,
@@ -28,13 +29,13 @@ from durable_graph.graph.config import (
     merge_configs,
     modes_of,
     nodes_of,
+    place_of,
     read_call,
     refuse_empty,
-    thread_of,
 )
-from durable_graph.log.records import ThreadKey
 from durable_graph.ports.clock import SystemChance
 from durable_graph.saver import Saver
+from durable_graph.state.schema import updates_of
 from durable_graph.store import BaseStore
 from durable_graph.sync import SyncGraph
 from durable_graph.types import (
@@ -54,13 +55,16 @@ EventT = TypeVar("EventT", default=Any)
 
 _chance = SystemChance()
 
+_GIVEN: Final[Mapping[Keeps, bool | None]] = {"call": None, "thread": True, "nothing": False}
+"""What `checkpointer` says of a graph within another."""
+
 
 class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that can be run; made by `StateGraph.compile`.
 
     Attributes:
         definition: the graph.
-        checkpointer: where its threads are stored, if they are.
+        checkpointer: where its threads are stored, if they are; see `StateGraph.compile`.
         store: what its nodes get as their store.
         name: its name.
     """
@@ -68,7 +72,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
     def __init__(
         self,
         definition: GraphDefinition,
-        checkpointer: Saver | None,
+        checkpointer: Saver | bool | None,
         *,
         interrupt_before: Collection[str] | All = (),
         interrupt_after: Collection[str] | All = (),
@@ -77,7 +81,10 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         policies: Policies | None = None,
     ) -> None:
         self.definition = definition
-        self.checkpointer = checkpointer
+        self.checkpointer = checkpointer if isinstance(checkpointer, Saver) else None
+        self._keeps: Keeps = next(
+            (k for k, given in _GIVEN.items() if given is checkpointer), "call"
+        )
         self.store = store
         self.name: str = definition.name
         self._interrupt_before = nodes_of(definition, interrupt_before, "interrupt_before")
@@ -94,7 +101,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         """The same graph, whose calls have this config beneath their own."""
         other = type(self)(
             self.definition,
-            self.checkpointer,
+            self.checkpointer if self.checkpointer is not None else _GIVEN[self._keeps],
             interrupt_before=self._interrupt_before,
             interrupt_after=self._interrupt_after,
             store=self.store,
@@ -205,9 +212,8 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         if modes != ("values",) or not isinstance(stream_mode, str):
             parts = self.astream(input, config, stream_mode=stream_mode, **options)
             return [part async for part in parts]
-        call = self._call_to_run(input, config, **options)
-        result = await RunTask(self.definition, self.checkpointer, call, tally=self._tally).result()
-        return _returned(result)
+        begin = self._beginning(input, config, **options)
+        return _returned(await begin(Stream()).result())
 
     # What comes depends on how it is asked for; one overload for each shape of events.
     @overload
@@ -217,6 +223,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         config: RunnableConfig | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        subgraphs: bool = False,
         version: Literal["v2"],
         **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[StreamPart]: ...
@@ -226,7 +233,19 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         input: RunInput[InputT],
         config: RunnableConfig | None = None,
         *,
+        stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        subgraphs: Literal[True],
+        version: Literal["v1"] = "v1",
+        **options: Unpack[RunOptions],
+    ) -> RunStream[tuple[Any, ...]]: ...
+    @overload
+    def astream(
+        self,
+        input: RunInput[InputT],
+        config: RunnableConfig | None = None,
+        *,
         stream_mode: Literal["updates", "tasks", "checkpoints", "debug"] | None = None,
+        subgraphs: Literal[False] = False,
         version: Literal["v1"] = "v1",
         **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[dict[str, Any]]: ...
@@ -237,6 +256,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         config: RunnableConfig | None = None,
         *,
         stream_mode: Literal["messages"],
+        subgraphs: Literal[False] = False,
         version: Literal["v1"] = "v1",
         **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[MessageEvent]: ...
@@ -247,6 +267,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         config: RunnableConfig | None = None,
         *,
         stream_mode: list[StreamMode] | tuple[StreamMode, ...],
+        subgraphs: Literal[False] = False,
         version: Literal["v1"] = "v1",
         **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[tuple[StreamMode, Any]]: ...
@@ -257,6 +278,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         config: RunnableConfig | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        subgraphs: bool = False,
         version: Literal["v1", "v2"] = "v1",
         **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[Any]: ...
@@ -273,6 +295,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         on_pending: OnPending = "reject",
         by: str | None = None,
         control: RunControl | None = None,
+        subgraphs: bool = False,
         version: Literal["v1", "v2"] = "v1",
     ) -> RunStream[Any]:
         """Run the graph and watch it.
@@ -294,8 +317,11 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             on_pending: see `ainvoke`.
             by: see `ainvoke`.
             control: see `ainvoke`.
+            subgraphs: whether to watch graphs within this one, too. Then each event comes with
+                the way to its graph, in front: ``(ns, event)`` or ``(ns, mode, event)``, where
+                `ns` is a tuple of ``"node:task_id"``, empty for this graph.
             version: "v1": the event, or ``(mode, event)`` for several modes. "v2": a
-                `StreamPart`, with the event's cursor in the log.
+                `StreamPart`, with the event's cursor in the log and its `ns`.
 
         Raises:
             Exception: see `ainvoke`; raised while iterating.
@@ -303,7 +329,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         if version not in ("v1", "v2"):
             raise ConfigError(f"version is 'v1' or 'v2', not {version!r}.")
         modes = modes_of(stream_mode)
-        call = self._call_to_run(
+        begin = self._beginning(
             input,
             config,
             interrupt_before=interrupt_before,
@@ -315,22 +341,31 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             control=control,
         )
         several = stream_mode is not None and not isinstance(stream_mode, str)
-        begin = partial(RunTask, self.definition, self.checkpointer, call, modes, tally=self._tally)
-        return RunStream(begin, several=several, version=version)
 
-    async def aget_state(self, config: RunnableConfig) -> StateSnapshot:
+        def watched() -> RunTask:
+            return begin(Stream(modes, subgraphs=subgraphs))
+
+        return RunStream(watched, several=several, subgraphs=subgraphs, version=version)
+
+    async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """The state of a thread now, with the results of finished tasks in it; or, with a
         `checkpoint_id` in the config, as it was at that checkpoint.
 
-        Of a thread that does not exist, an empty one.
+        Of a thread that does not exist, an empty one. A `checkpoint_ns` in the config names a graph
+        within this one.
+
+        Args:
+            config: names the thread.
+            subgraphs: whether the `state` of a task that runs a graph is that graph's snapshot,
+                and not only the config that names it.
 
         Raises:
             CheckpointNotFoundError: the thread has no such checkpoint.
             IntegrityError: what is stored is damaged.
         """
         saver = self._saver("aget_state")
-        thread, checkpoint = thread_of(merge_configs(self._config, config))
-        return await snapshot(self.definition, saver, ThreadKey.of(thread), checkpoint)
+        place = place_of(merge_configs(self._config, config))
+        return await snapshot(self.definition, saver, place, subgraphs=subgraphs)
 
     async def aget_state_history(
         self,
@@ -354,13 +389,12 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             CheckpointNotFoundError: the thread has no checkpoint that is named.
         """
         saver = self._saver("aget_state_history")
-        thread, only = thread_of(merge_configs(self._config, config))
+        place = place_of(merge_configs(self._config, config))
         check_history(filter, limit)
         shown = history(
             self.definition,
             saver,
-            ThreadKey.of(thread),
-            only=only,
+            place,
             filter=filter,
             before=checkpoint_before(before),
             limit=limit,
@@ -401,33 +435,115 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         if checkpoint_id is not None:
             config = merge_configs(config, {"configurable": {"checkpoint_id": checkpoint_id}})
         call = self._call(values, config, by=by)
-        checkpoint = await edit(self.definition, saver, call, as_node)
-        return shapes.checkpoint_config(str(call.thread), checkpoint)
+        return await edit(self.definition, saver, call, as_node)
+
+    async def inside(self, state: Any) -> Any:
+        """Run as a node of another graph: with its state, as far as this one has a use for it.
+
+        Returns:
+            What this graph has come to, as far as the other graph has a use for it.
+        """
+        task = running_task("A graph as a node")
+        given = {} if self.definition.input.single else updates_of(state)
+        if given:
+            keys = self.definition.input.channels
+            state = {key: value for key, value in given.items() if key in keys}
+        begin = self._inside(task, state, None, node=True)
+        values = (await begin(Stream()).result()).values
+        known = task.host.channels
+        if isinstance(values, dict) and not self.definition.output.single:
+            return {key: value for key, value in values.items() if key in known}
+        return values
+
+    def _beside(self) -> asyncio.AbstractEventLoop | None:
+        return loop_around()
 
     def _saver(self, what: str) -> Saver:
         if self.checkpointer is None:
             raise MissingCheckpointerError(
-                f"{what} reads stored state, but the graph has no checkpointer: "
-                f"compile(checkpointer=...)."
+                f"{what} reads stored state, but the graph has no checkpointer of its own: "
+                f"compile(checkpointer=...). The state of a graph within another is read through "
+                f"the outermost one."
             )
         return self.checkpointer
 
-    def _call_to_run(self, input: Any, config: RunnableConfig | None, **options: Any) -> Call:
-        if self.checkpointer is not None:
+    def _beginning(
+        self, input: Any, config: RunnableConfig | None, **options: Any
+    ) -> Callable[[Stream], RunTask]:
+        """What begins a call, once it is known who watches."""
+        task = self._caller(config)
+        if task is not None:
+            return self._inside(task, input, config, **options)
+        if self._keeps == "thread":
+            raise MissingCheckpointerError(
+                "checkpointer=True keeps a graph's state in the thread of the graph that calls it, "
+                "and no graph calls this one. Give it a saver, such as InMemorySaver()."
+            )
+        saver = self.checkpointer
+        if saver is not None:
             refuse_empty(input)
-        return self._call(input, config, **options)
+        call = self._call(input, config, **options)
+        return partial(RunTask.of, self.definition, saver, call, self._tally)
+
+    def _caller(self, config: RunnableConfig | None) -> TaskContext | None:
+        """The task of another graph that calls this one as a part of its own run.
+
+        A graph with a saver of its own that is given a thread of its own is not part of it. Nor
+        is one that is called on another event loop, as by a synchronous call in an async node:
+        it cannot write to a log of that loop, which moreover waits for it.
+        """
+        task = current_task.get(None)
+        if loop_around() is not None:
+            return None
+        if task is None or self.checkpointer is None:
+            return task
+        configurable = (config or {}).get("configurable") or {}
+        passed_on = "checkpoint_ns" in configurable  # as in the config that a node gets
+        own = configurable.get("thread_id") is not None and not passed_on
+        return None if own or task.host.thread is None else task
+
+    def _inside(
+        self,
+        task: TaskContext,
+        input: Any,
+        config: RunnableConfig | None,
+        *,
+        node: bool = False,
+        **options: Any,
+    ) -> Callable[[Stream], RunTask]:
+        thread = ((config or {}).get("configurable") or {}).get("thread_id")
+        if thread is not None and task.host.thread is not None and str(thread) != task.host.thread:
+            raise ConfigError(
+                f"Node {task.due.node!r} of thread {task.host.thread!r} calls a graph for thread "
+                f"{thread!r}. What has no checkpointer of its own is part of its caller's thread: "
+                f"compile it with one, or leave out the thread_id."
+            )
+        given = merge_configs(task.host.node_config, merge_configs(self._config, config))
+        store = task.host.store if task.host.store is not None else self.store
+        call = self._call(input, given, stored=False, store=store, **options)
+        return partial(
+            call_inside,
+            task,
+            self.definition,
+            call,
+            keeps=self._keeps,
+            node=node,
+            tally=self._tally,
+        )
 
     def _call(
         self,
         input: Any,
         config: RunnableConfig | None,
         *,
+        stored: bool | None = None,
         interrupt_before: Collection[str] | All | None = None,
         interrupt_after: Collection[str] | All | None = None,
         durability: Durability | None = None,
         on_pending: OnPending = "reject",
         by: str | None = None,
         context: Any = None,
+        store: BaseStore | None = None,
         control: RunControl | None = None,
     ) -> Call:
         saver = self.checkpointer
@@ -437,7 +553,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             self.definition,
             input,
             merge_configs(self._config, config) if self._config else config,
-            stored=saver is not None,
+            stored=saver is not None if stored is None else stored,
             new_id=(saver.chance if saver is not None else _chance).id(),
             durability=durability,
             on_pending=on_pending,
@@ -446,7 +562,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             interrupt_before=before,
             interrupt_after=after,
             context=context,
-            store=self.store,
+            store=self.store if store is None else store,
             control=control,
         )
 
@@ -458,9 +574,12 @@ class RunStream(AsyncIterator[EventT]):
     closed, when waiting for an event is cancelled, or when nobody holds the iterator any more.
     """
 
-    def __init__(self, begin: Any, *, several: bool, version: Literal["v1", "v2"]) -> None:
+    def __init__(
+        self, begin: Any, *, several: bool, subgraphs: bool, version: Literal["v1", "v2"]
+    ) -> None:
         self._begin = begin
         self._several = several
+        self._subgraphs = subgraphs
         self._version = version
         self._task: RunTask | None = None
         self._over = False
@@ -522,12 +641,15 @@ class RunStream(AsyncIterator[EventT]):
     def _shape(self, event: Event) -> Any:
         if self._version == "v2":
             return _part(event)
-        return (event.mode, event.data) if self._several else event.data
+        shaped = (event.mode, event.data) if self._several else (event.data,)
+        if self._subgraphs:
+            return (event.ns, *shaped)
+        return shaped if self._several else event.data
 
 
 def _part(event: Event) -> StreamPart:
     data = event.data
-    part: StreamPart = {"type": event.mode, "ns": (), "data": data, "cursor": event.cursor}
+    part: StreamPart = {"type": event.mode, "ns": event.ns, "data": data, "cursor": event.cursor}
     if event.mode == "values":
         asked = isinstance(data, dict) and "__interrupt__" in data
         part["interrupts"] = data.pop("__interrupt__") if asked else ()

@@ -12,6 +12,7 @@ from durable_graph.definition.context import coerce_context
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.call import Call, Policies
 from durable_graph.engine.control import RunControl
+from durable_graph.engine.reading import Place
 from durable_graph.errors import ConfigError, EmptyInputError, MissingStoreError
 from durable_graph.log.records import ThreadKey
 from durable_graph.store import BaseStore
@@ -30,10 +31,10 @@ __all__ = [
     "merge_configs",
     "modes_of",
     "nodes_of",
+    "place_of",
     "read_call",
     "refuse_empty",
     "step_policy_of",
-    "thread_of",
 ]
 
 _MODES: tuple[StreamMode, ...] = (
@@ -92,12 +93,13 @@ def read_call(
     concurrency = given.get("max_concurrency")
     if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
         raise ConfigError(f"max_concurrency must be at least 1, not {concurrency!r}.")
-    thread, checkpoint = thread_of(given) if stored else (None, None)
+    place = place_of(given) if stored else None
     return Call(
         input=input,
         config=given,
-        thread=thread,
-        checkpoint=checkpoint,
+        thread=place.thread if place is not None else None,
+        checkpoint=place.checkpoint if place is not None else None,
+        ns=place.ns if place is not None else "",
         run=str(given.get("run_id") or new_id),
         metadata=_metadata(given),
         durability=durability or "sync",
@@ -126,8 +128,8 @@ def step_policy_of(given: Any) -> StepPolicy:
     return policy
 
 
-def thread_of(config: RunnableConfig) -> tuple[str, str | None]:
-    """Thread and checkpoint that a config names, as text.
+def place_of(config: RunnableConfig) -> Place:
+    """Thread, graph in it and checkpoint that a config names.
 
     Raises:
         ConfigError: it names no thread, or not in a way that can be one's id.
@@ -141,13 +143,16 @@ def thread_of(config: RunnableConfig) -> tuple[str, str | None]:
             "The graph has a checkpointer, so a call must say which thread it is for: "
             'config={"configurable": {"thread_id": "..."}}.'
         )
-    namespace = configurable.get("checkpoint_ns") or ""
-    if namespace:
-        raise ConfigError(f"Thread {thread!r} has no namespace {namespace!r}.")
+    ns = configurable.get("checkpoint_ns") or ""
+    if not isinstance(ns, str):
+        raise ConfigError(f"A checkpoint_ns is a str, not {type(ns).__name__}.")
     checkpoint = configurable.get("checkpoint_id")
+    checkpoints = configurable.get("checkpoint_map")
+    if checkpoint is None and isinstance(checkpoints, Mapping):
+        checkpoint = checkpoints.get(ns)
     if checkpoint is not None and not isinstance(checkpoint, str):
         raise ConfigError(f"A checkpoint_id is a str, not {type(checkpoint).__name__}.")
-    return ThreadKey.of(thread).thread, checkpoint
+    return Place(ThreadKey.of(thread).thread, checkpoint, ns)
 
 
 def nodes_of(

@@ -45,6 +45,7 @@ class _Spec:
 
     function: Function
     input: Any
+    graph: CompiledGraph[Any, Any, Any, Any] | None
     policies: NodePolicies
     defer: bool
     metadata: Mapping[str, Any] | None
@@ -147,14 +148,31 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     ) -> Self: ...
     @overload
     def add_node(
+        self,
+        node: str,
+        action: CompiledGraph[Any, Any, Any, Any],
+        *,
+        input_schema: Any = None,
+        **options: Unpack[NodeOptions],
+    ) -> Self: ...
+    @overload
+    def add_node(
+        self,
+        node: CompiledGraph[Any, Any, Any, Any],
+        *,
+        input_schema: Any = None,
+        **options: Unpack[NodeOptions],
+    ) -> Self: ...
+    @overload
+    def add_node(
         self, node: str, action: Callable[..., Any], **options: Unpack[NodeOptions]
     ) -> Self: ...
     @overload
     def add_node(self, node: Callable[..., Any], **options: Unpack[NodeOptions]) -> Self: ...
     def add_node(
         self,
-        node: str | Callable[..., Any],
-        action: Callable[..., Any] | None = None,
+        node: str | Callable[..., Any] | CompiledGraph[Any, Any, Any, Any],
+        action: Callable[..., Any] | CompiledGraph[Any, Any, Any, Any] | None = None,
         *,
         defer: bool = False,
         metadata: Mapping[str, Any] | None = None,
@@ -170,7 +188,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             node: its name; or its function, whose name it then has.
             action: its function, sync or async, a callable object, or a partial. It takes the
                 state and, by name, any of `config`, `runtime`, `store`, `writer`. A sync function
-                runs in a thread.
+                runs in a thread. Or a compiled graph, which takes of the state the keys of
+                its own input, and writes those of its output that this graph has.
             defer: run it only once nothing else is due: after all other branches, however long,
                 have come to their ends.
             metadata: shown in events.
@@ -191,7 +210,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         if not isinstance(node, str):
             if action is not None:
                 raise GraphDefinitionError("Give add_node a name and a function, or a function.")
-            action, name = node, name_of(node)
+            action, name = node, node.name if isinstance(node, CompiledGraph) else name_of(node)
             if name is None:
                 raise GraphDefinitionError(f"{node!r} has no name; give one: add_node(name, ...).")
             node = name
@@ -202,12 +221,14 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             raise GraphDefinitionError(
                 f"The metadata of node {node!r} is a dict, not {metadata!r}."
             )
-        function = Function.of(action, f"Node {node!r}")
+        graph = action if isinstance(action, CompiledGraph) else None
+        function = Function.of(graph.inside if graph is not None else action, f"Node {node!r}")
         if input_schema is None and _is_schema(function.annotation):
             input_schema = function.annotation
         self._nodes[node] = _Spec(
             function=function,
             input=input_schema,
+            graph=graph,
             policies=NodePolicies.of(
                 f"node {node!r}",
                 retry_policy=retry_policy,
@@ -216,7 +237,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             ),
             defer=bool(defer),
             metadata=metadata,
-            destinations=_destinations(action, destinations),
+            destinations=_destinations(function.call, destinations),
         )
         return self
 
@@ -386,7 +407,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
 
     def compile(
         self,
-        checkpointer: Saver | None = None,
+        checkpointer: Saver | bool | None = None,
         *,
         interrupt_before: Collection[str] | All | None = None,
         interrupt_after: Collection[str] | All | None = None,
@@ -398,7 +419,10 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         """Check the graph and make it one that can be run. Later changes do not reach it.
 
         Args:
-            checkpointer: where threads are stored; without one, nothing is.
+            checkpointer: where threads are stored; without one, nothing is. Of a graph within
+                another, its caller's thread holds the state, and this says for how long: by
+                default for one call; with ``True`` from call to call, one state for the node that
+                calls it; with ``False`` not at all, so that it begins anew if its node runs again.
             interrupt_before: nodes to stop before; ``"*"`` for all.
             interrupt_after: nodes to stop after; ``"*"`` for all.
             store: what nodes get as their store.
@@ -414,10 +438,10 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             GraphDefinitionError: the graph cannot run; the message says what to change.
             ConfigError: a breakpoint names no node.
         """
-        if checkpointer is not None and not isinstance(checkpointer, Saver):
+        if checkpointer is not None and not isinstance(checkpointer, (Saver, bool)):
             raise TypeError(
-                f"The checkpointer is a saver such as InMemorySaver() or SqliteSaver('state.db'), "
-                f"not {checkpointer!r}."
+                f"The checkpointer is a saver such as InMemorySaver() or SqliteSaver('state.db'); "
+                f"of a graph within another also True or False; not {checkpointer!r}."
             )
         if store is not None and not isinstance(store, BaseStore):
             raise TypeError(f"The store is one such as InMemoryStore(), not {store!r}.")
@@ -486,6 +510,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             name,
             spec.function,
             reads,
+            graph=spec.graph,
             retry=policies.retry or (),
             timeout=_limits(policies.timeout),
             handler=handler,

@@ -197,7 +197,7 @@ class Scope:
         found = [
             scope
             for scope in self.whole.nested.values()
-            if scope.caller is not None and scope.caller.task == task
+            if scope.caller is not None and scope.caller.due == task
         ]
         return sorted(found, key=lambda scope: (len(scope.ns), scope.ns))
 
@@ -371,7 +371,8 @@ class Scope:
         ids = names or {}
         caller = self.caller
         if caller is not None:
-            caller = replace(caller, task=ids.get(caller.task, caller.task))
+            step = caller.task.removeprefix(caller.due)
+            caller = replace(caller, task=ids.get(caller.due, caller.due) + step)
         return Kept(
             ns=renamed(self.ns, ids) if ids else self.ns,
             checkpoint=self.checkpoint,

@@ -63,6 +63,8 @@ __all__ = [
 
 FORMAT: Final = 2
 
+_ID: Final = 36  # characters of a task's id
+
 Kind: TypeAlias = Literal["commit", "tasks", "steps", "answers", "mark"]
 Source: TypeAlias = Literal["input", "loop", "update", "fork"]
 Status: TypeAlias = Literal["running", "finished", "failed", "asking", "stopped"]
@@ -277,7 +279,7 @@ class Caller:
     """Who called a graph within another, and with what: kept to know the call again.
 
     Attributes:
-        task: id of the calling task.
+        task: id of the calling task, and behind it that of the step within it, if one calls.
         graph: name of the graph that is called.
         input: digest of its input.
     """
@@ -285,6 +287,11 @@ class Caller:
     task: str
     graph: str
     input: str
+
+    @property
+    def due(self) -> str:
+        """Id of the due task, whichever step of it calls."""
+        return self.task[:_ID]
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 
 import orjson
 
-from durable_graph.engine import editing, inbox, invoke, opening, run, runlog
+from durable_graph.engine import editing, inbox, inner, invoke, opening, run, runlog
 from durable_graph.log import codec, delta, records
 from durable_graph.log.records import (
     Answers,
@@ -31,12 +31,9 @@ from durable_graph.log.records import (
 from durable_graph.log.seal import CommitInfo, Header, open_record
 from tests.golden.stored import Thing, to_record
 
-__all__ = ["UNUSED", "held", "known"]
+__all__ = ["held", "known"]
 
-_ENGINE: Final = (editing, inbox, invoke, opening, run, runlog)
-
-UNUSED: Final = {"header": {"ns"}, "commit": {"caller", "kept"}}
-"""What the format has a place for and no version has written: graphs within graphs."""
+_ENGINE: Final = (editing, inbox, inner, invoke, opening, run, runlog)
 
 
 def known() -> dict[str, set[str]]:
@@ -95,6 +92,8 @@ def _note(found: dict[str, set[str]], body: Body) -> None:
     match body:
         case Commit(outcomes, changes, _, _, due, ready):
             _fill(found["commit"], body)
+            for kept in body.kept:
+                _note_outcomes(found, kept.outcomes)
             for task in due:
                 _fill(found["due task"], task)
             _note_ops(found, (changes or {}).values())
@@ -179,7 +178,7 @@ def _reasons() -> set[str]:
     found = {"None", "ValueError"}
     for module in _ENGINE:
         for node in ast.walk(_tree(module)):
-            if isinstance(node, ast.Call) and _named(node.func) == "_Stop":
+            if isinstance(node, ast.Call) and _named(node.func) == "Stop":
                 for argument in node.args[1:2]:
                     found.update(_texts(argument, vars(module)))
             elif isinstance(node, ast.Assign) and "reason" in map(_named, _targets(node)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.golden import (
+    stories_of_graphs,
     stories_of_keeping,
     stories_of_people,
     stories_of_policies,
@@ -25,6 +26,7 @@ STORIES: Final[tuple[Story, ...]] = (
     *stories_of_trouble.STORIES,
     *stories_of_keeping.STORIES,
     *stories_of_steps.STORIES,
+    *stories_of_graphs.STORIES,
 )
 
 

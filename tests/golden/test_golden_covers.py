@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.golden.corpus import folder_of, records_file, states_file, unpack
-from tests.golden.covered import UNUSED, held, known
+from tests.golden.covered import held, known
 from tests.golden.stored import to_things
 from tests.golden.stories import STORIES
 
@@ -31,7 +31,7 @@ def found() -> dict[str, set[str]]:
 def test_everything_is_in_the_corpus(what: str, found: dict[str, set[str]]) -> None:
     """Each kind of record, operation, tag, field and mark stands in at least one thread."""
     assert KNOWN[what], f"Nothing was found in the code for {what!r}."
-    missing = KNOWN[what] - found[what] - UNUSED.get(what, set())
+    missing = KNOWN[what] - found[what]
     assert missing == set(), (
         f"No stored thread has this {what}: {sorted(missing)}. Add a story that has it to "
         f"tests/golden/stories_of_*.py, and write the corpus with "
@@ -43,7 +43,6 @@ def test_everything_is_in_the_corpus(what: str, found: dict[str, set[str]]) -> N
 def test_nothing_else_is_in_the_corpus(what: str, found: dict[str, set[str]]) -> None:
     """What the corpus holds is known to the code: the list above is found where it should be."""
     assert found[what] - KNOWN[what] == set()
-    assert found[what].isdisjoint(UNUSED.get(what, set()))
 
 
 def test_the_operations_are_those_of_the_format() -> None:

@@ -100,7 +100,7 @@ async def crash_sweep(
 
     What is left of the program while it is played dead is this process: what a graph keeps in
     variables outside its state survives here, and would not survive a crash. Make it in
-    `make_graph`, which is called once for each life.
+    `make_graph`, which is called once for each life. Time is real: waits between retries too.
 
     Args:
         make_graph: compiles the graph with the saver it is given. `compile` of a `StateGraph`

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, InMemorySaver, StateGraph
+from durable_graph import START, InMemorySaver, RetryPolicy, Runtime, StateGraph
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.testing import CrashSweepError, EffectLog, crash_sweep
@@ -31,8 +31,10 @@ def keyed(runtime: Any) -> str:
 
 @pytest.mark.parametrize("make_saver", [None, sqlite], ids=["memory", "sqlite"])
 @pytest.mark.parametrize("name", SOUND)
-async def test_a_sound_graph_passes(name: str, make_saver: Any) -> None:
-    """It is crashed before and after each call, and nobody can tell."""
+async def test_a_sound_graph_passes(
+    name: str, make_saver: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is crashed before and after each call, nobody can tell, and nobody complains."""
     build, given = SOUND[name]
     service = EffectLog("payments")
     swept = await crash_sweep(
@@ -46,6 +48,7 @@ async def test_a_sound_graph_passes(name: str, make_saver: Any) -> None:
     assert len(swept.points) > len(writes) >= 6
     assert {point.when for point in swept.points} == {"before", "after"}
     assert {point.call for point in swept.points} == set(range(1, len(swept.points) // 2 + 1))
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
@@ -169,6 +172,39 @@ async def test_an_error_without_a_crash_is_raised_as_it_is() -> None:
     graph = StateGraph(Log).add_node(fails).add_edge(START, "fails")
     with pytest.raises(LookupError, match="nothing there"):
         await crash_sweep(graph.compile, {})
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_node_has_the_time_it_may_take(is_async: bool) -> None:
+    """A sweep waits in real time: else every node with a timeout would be given up at once."""
+
+    async def slow(state: Log) -> Log:
+        await asyncio.sleep(0.01)
+        return {"log": ["slow"]}
+
+    def blocking(state: Log) -> Log:
+        threading.Event().wait(0.01)
+        return {"log": ["slow"]}
+
+    graph = StateGraph(Log).add_node("node", slow if is_async else blocking, timeout=30)
+    swept = await crash_sweep(graph.add_edge(START, "node").compile, {})
+    assert swept.values == {"log": ["slow"]}
+
+
+async def test_a_retry_is_gone_through_again() -> None:
+    """A node that fails once, and its process with it, ends like one that only fails."""
+
+    def make(saver: Saver) -> CompiledGraph[Log]:
+        async def flaky(state: Log, runtime: Runtime) -> Log:
+            if runtime.attempt == 1:
+                raise ConnectionError
+            return {"log": ["second"]}
+
+        policy = RetryPolicy(initial_interval=0.001, jitter=False)
+        builder = StateGraph(Log).add_node("flaky", flaky, retry_policy=policy)
+        return builder.add_edge(START, "flaky").compile(saver)
+
+    assert (await crash_sweep(make, {})).values == {"log": ["second"]}
 
 
 async def test_a_dead_threads_effects_do_not_count() -> None:

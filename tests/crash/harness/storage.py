@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,13 +12,27 @@ from durable_graph.engine import owner
 from durable_graph.ports.backend import Backend
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.saver import Saver
+from durable_graph.testing.clock import FakeClock
 from durable_graph.testing.crash import Crash, CrashingBackend, When
-from durable_graph.testing.lives import StillClock, only_crashes, still, survives
+from durable_graph.testing.lives import HEARTBEAT, only_crashes, still, survives
 from durable_graph_sqlite.backend import SqliteBackend
 
 __all__ = ["Storage", "StillClock", "StorageKind", "only_crashes", "still", "survives"]
 
 StorageKind: TypeAlias = Literal["memory", "sqlite"]
+
+
+class StillClock(FakeClock):
+    """Waits pass at once; but the heart's never do, so that it makes no calls of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(jump=True)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, in name only."""
+        if seconds == HEARTBEAT:
+            await asyncio.get_running_loop().create_future()
+        await super().sleep(seconds)
 
 
 class Storage:

@@ -10,6 +10,7 @@ from durable_graph.engine.pushing import push_message
 from durable_graph.engine.runtime import Runtime, get_runtime
 from durable_graph.engine.steps import step
 from durable_graph.errors import NodeError, NodeTimeoutError
+from durable_graph.graph.functional import entrypoint, task
 from durable_graph.graph.state_graph import StateGraph
 from durable_graph.registry import open_saver
 from durable_graph.saver import InMemorySaver, MemorySaver
@@ -52,6 +53,7 @@ __all__ = [
     "StepClaim",
     "TimeoutPolicy",
     "add_messages",
+    "entrypoint",
     "get_config",
     "get_runtime",
     "get_store",
@@ -61,4 +63,5 @@ __all__ = [
     "push_message",
     "register_type",
     "step",
+    "task",
 ]

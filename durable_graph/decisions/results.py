@@ -8,11 +8,19 @@ from typing import Any
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.errors import InvalidUpdateError
-from durable_graph.state.channel import ROOT
+from durable_graph.state.channel import PREVIOUS, VALUE
 from durable_graph.state.schema import updates_of
 from durable_graph.types import END, START, Command, Send
 
-__all__ = ["Result", "read_command", "read_input", "read_result", "read_route"]
+__all__ = [
+    "Result",
+    "Written",
+    "read_command",
+    "read_input",
+    "read_result",
+    "read_route",
+    "read_start",
+]
 
 
 @dataclass(slots=True)
@@ -28,6 +36,13 @@ class Result:
     updates: list[Mapping[str, Any]] = field(default_factory=list)
     goto: list[str | Send] = field(default_factory=list)
     above: Command[Any] | None = None
+
+
+@dataclass(slots=True)
+class Written:
+    """An update by the keys of the state, whatever its schema; what an entrypoint returns."""
+
+    update: Mapping[str, Any]
 
 
 def read_result(
@@ -46,6 +61,8 @@ def read_result(
     """
     if type(value) is dict and not definition.state.single:  # by far the most frequent
         return Result([value])
+    if type(value) is Written:
+        return Result([value.update])
     result = Result()
     several = isinstance(value, (list, tuple)) and any(isinstance(v, Command) for v in value)
     for part in value if several else [value]:
@@ -73,8 +90,8 @@ def read_input(definition: GraphDefinition, value: Any) -> Mapping[str, Any]:
     Raises:
         InvalidUpdateError: it is of a kind that cannot be an input.
     """
-    if definition.input.single:
-        return {ROOT: value}
+    if definition.input.key is not None:
+        return {definition.input.key: value}
     update = updates_of(value)
     if update is None:
         raise InvalidUpdateError(
@@ -82,6 +99,17 @@ def read_input(definition: GraphDefinition, value: Any) -> Mapping[str, Any]:
             f"not {type(value).__name__}."
         )
     return update
+
+
+def read_start(definition: GraphDefinition, value: Any) -> Result:
+    """What an input comes to: an update; of an entrypoint, the whole argument of its node.
+
+    Raises:
+        InvalidUpdateError: it is of a kind that cannot be an input.
+    """
+    if definition.entry is not None:
+        return Result(goto=[Send(definition.entry, value)])
+    return Result([read_input(definition, value)])
 
 
 def read_route(definition: GraphDefinition, who: str, value: Any) -> list[str | Send]:
@@ -146,8 +174,10 @@ def _above(node: str, command: Command[Any], *, around: bool) -> Command[Any]:
 
 
 def _update(definition: GraphDefinition, node: str, value: Any) -> Mapping[str, Any]:
-    if definition.state.single:
-        return {ROOT: value}
+    if definition.entry is not None:  # an edit: what the next run gets goes with it
+        return {VALUE: value, PREVIOUS: value}
+    if definition.state.key is not None:
+        return {definition.state.key: value}
     if isinstance(value, (list, tuple)) and all(
         isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)
         for pair in value

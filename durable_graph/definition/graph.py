@@ -53,6 +53,7 @@ class GraphDefinition:
         stored: nodes that cannot do without a store.
         description: the structure as JSON: what is stored of the definition.
         fingerprint: digest of the description.
+        entry: of an entrypoint, its one node, which takes the input as its whole argument.
     """
 
     name: str
@@ -74,6 +75,7 @@ class GraphDefinition:
     stored: tuple[str, ...]
     description: bytes
     fingerprint: str
+    entry: str | None = None
 
     @classmethod
     def of(
@@ -87,6 +89,7 @@ class GraphDefinition:
         output: Schema,
         strict: bool,
         context: Any = None,
+        entry: str | None = None,
     ) -> GraphDefinition:
         """Validate and freeze a graph.
 
@@ -102,7 +105,8 @@ class GraphDefinition:
         ]
         _check_kinds(state, input, output, nodes)
         channels = _channels(schemas)
-        _check_edges(nodes, start)
+        if entry is None:
+            _check_edges(nodes, start)
         codec = _codec([*schemas, *_schemas_within(nodes)])
         initial = {}
         for key, channel in list(channels.items()):
@@ -132,6 +136,7 @@ class GraphDefinition:
             stored=tuple(node.name for node in nodes.values() if _needs_store(node)),
             description=description,
             fingerprint=hashlib.blake2b(description, digest_size=16).hexdigest(),
+            entry=entry,
         )
 
     def node(self, name: str) -> Node:

@@ -36,6 +36,7 @@ __all__ = [
     "Node",
     "destinations_of",
     "hints_of",
+    "injections_of",
     "name_of",
 ]
 
@@ -241,6 +242,17 @@ def _flatten(annotation: Any) -> list[Any]:
     if origin is not None and origin not in (Literal, Command):
         return [piece for argument in get_args(annotation) for piece in _flatten(argument)]
     return [annotation]
+
+
+def injections_of(call: Any) -> tuple[Injection, ...]:
+    """The parameters of a function that the engine supplies where its caller does not."""
+    hints = hints_of(call)
+    try:
+        parameters = inspect.signature(call).parameters.values()
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return ()
+    found = ((p, _what_is_injected(call, p, hints)) for p in parameters)
+    return tuple(Injection(p.name, what, _needed(p, hints)) for p, what in found if what)
 
 
 def _what_is_injected(

@@ -93,6 +93,7 @@ def _to_handle(run: Run, index: int, before: Outcome) -> NodeError | None:
 async def _to_the_handler(run: Run, index: int, failure: Failure) -> NodeError:
     """Write down that a node has failed for good and its handler is to run."""
     live, outcome = run.live, failure.outcome
+    await run.end_calls(index)
     outcome.caught = outcome.error
     receipt = Receipt()
     if live.log is not None:

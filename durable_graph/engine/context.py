@@ -120,6 +120,11 @@ class TaskHost(Protocol):
         """The keys of the graph's state."""
         ...
 
+    @property
+    def previous(self) -> Any:
+        """What the last run of an entrypoint saved."""
+        ...
+
     def calls(self, task: TaskContext) -> Calls:
         """What makes the durable calls of an execution."""
         ...
@@ -154,7 +159,6 @@ class TaskContext:
         due: the task.
         attempt: which attempt, from 1.
         questions: what it asked without getting an answer, by interrupt id.
-        previous: what the last run of an entrypoint saved.
         spoken: the id under which it has emitted pieces of a message that has no other.
         index: which of the due tasks; -1 for a router that belongs to none.
         step: id of the step within the task whose code this is; empty for the node's own.
@@ -177,7 +181,6 @@ class TaskContext:
         "host",
         "index",
         "inner",
-        "previous",
         "pushed",
         "questions",
         "spoken",
@@ -197,7 +200,6 @@ class TaskContext:
         self.questions: dict[str, Ask] = {}
         self.spoken: str | None = None
         self.closed = False
-        self.previous: Any = None
         self.deadline: Deadline | None = None
         self.error: NodeError | None = None
         self.inner: InnerGraphs | None = None
@@ -215,6 +217,29 @@ class TaskContext:
     def ns(self) -> str:
         """The task's place, as a namespace: that of its graph, and in it the task."""
         return called_ns(self.due.ns, self.due.node, self.due.id)
+
+    def within(self, step: str, attempt: int) -> TaskContext:
+        """The execution of a step within this one."""
+        inner = TaskContext(self.host, self.due, attempt, self.index, step)
+        inner.deadline = self.deadline
+        return inner
+
+    def durable_calls(self, what: str) -> Calls:
+        """What makes the durable calls of this execution.
+
+        Args:
+            what: what needs it, for the error.
+
+        Raises:
+            RuntimeError: this is no execution of a node.
+        """
+        if self.calls is None:
+            if self.index < 0:
+                raise RuntimeError(
+                    f"{what} works only inside a node; this is a router before the first."
+                )
+            self.calls = self.host.calls(self)
+        return self.calls
 
     def heartbeat(self) -> None:
         """The node is getting on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from durable_graph.decisions.plan import without_deferred
-from durable_graph.decisions.results import Result, read_input
+from durable_graph.decisions.results import read_input, read_start
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.live import LiveThread, Onto
 from durable_graph.engine.runlog import Receipt
@@ -31,8 +31,8 @@ def take_input(
     Raises:
         InvalidUpdateError: it cannot become part of the state.
     """
-    update = read_input(live.definition, live.call.input)
-    outcome = live.outcome_of(START, Result([update]), index=0, asked=True)
+    result = read_start(live.definition, live.call.input)
+    outcome = live.outcome_of(START, result, index=0, asked=True)
     joins = without_deferred(live.scope.joins)
     body = Commit(delta={}, joins=joins, due=[DueTask(START)], known=[outcome], caller=caller)
     info = live.next_info("input", (), branch=onto is not None)

@@ -109,7 +109,10 @@ def result_of(run: Run) -> Result:
     """How a run that has ended left its thread."""
     live = run.live
     values = live.with_results() if live.scope.outcomes else live.scope.values
-    return Result(live.shown(values, live.definition.output.channels), live.interrupts())
+    asked = live.interrupts()
+    if asked and live.definition.entry is not None:
+        return Result(None, asked)  # what it returned before is no result of this run
+    return Result(live.shown(values, live.definition.output.channels), asked)
 
 
 def _keep_hot(keeper: Keeper, run: Run) -> None:

@@ -91,7 +91,7 @@ class Pictures:
                 result = shapes.recorded_result(definition, scope.values, outcome, freezer.thaw)
             error = _error_of(outcome)
             asks = shapes.interrupts_of(scope.open_asks(index), freezer.thaw)
-            path, state = shapes.path_of(due), self._state(definition, scope, due)
+            path, state = shapes.path_of(definition, due), self._state(definition, scope, due)
             tasks.append(PregelTask(due.id, due.node, path, error, asks, state, result))
         waiting = scope.unfinished() if done else range(len(scope.due))
         next_ = tuple(scope.due[index].node for index in waiting)
@@ -112,7 +112,7 @@ class Pictures:
                 PregelTask(
                     due.id,
                     due.node,
-                    shapes.path_of(due),
+                    shapes.path_of(definition, due),
                     _error_of(outcome),
                     shapes.interrupts_of(asked, freezer.thaw, answers),
                     self._state(definition, after, due),

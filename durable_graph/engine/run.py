@@ -45,14 +45,13 @@ from durable_graph.log.records import (
     DueTask,
     Mark,
     Outcome,
-    Packet,
     Status,
     Steps,
     TaskResults,
 )
 from durable_graph.log.seal import CommitInfo
 from durable_graph.ports.backend import Backend
-from durable_graph.state.channel import Channel
+from durable_graph.state.channel import PREVIOUS, Channel
 from durable_graph.types import START, UNSET, RunnableConfig
 
 if TYPE_CHECKING:
@@ -160,8 +159,7 @@ class Run:
         """The virtual first superstep: where the input's own edges lead."""
         live = self.live
         start, outcome = live.definition.start, live.scope.outcomes[0]
-        goto: list[str] = []
-        sends: list[Packet] = []
+        goto, sends = list(outcome.goto), list(outcome.sends)
         if start.branches:
             task = TaskContext(self, live.scope.due[0], 1)
             _, after = live.change([(START, outcome)])
@@ -226,8 +224,8 @@ class Run:
             else:
                 failures = await self._all(todo)
         finally:
-            if self._calling:
-                await self._end_calls()
+            for index in list(self._calling):
+                await self.end_calls(index)
         if failures:
             await self._fail(failures)
 
@@ -306,10 +304,10 @@ class Run:
             raise broken[0]
         return sorted(failures, key=lambda failure: failure.outcome.index) if collects else failures
 
-    async def _end_calls(self) -> None:
-        """No step outlives its superstep: those of a node that failed end here."""
-        calling, self._calling = self._calling, {}
-        await end_all(calling)
+    async def end_calls(self, index: int) -> None:
+        """End the steps of a task that are still being run: its node has failed for good."""
+        if index in self._calling:
+            await end_all(self._calling.pop(index).values())
 
     async def _take_in(self, outcome: Outcome, last: bool) -> None:
         """Take in a task's result. The last one's is written with what ends the superstep."""
@@ -571,6 +569,12 @@ class Run:
     def calls(self, task: TaskContext) -> Calls:
         """What makes the durable calls of an execution."""
         return Calls(self, task, self._calling.setdefault(task.index, {}))
+
+    @property
+    def previous(self) -> Any:
+        """What the last run of an entrypoint saved, a fresh copy; ``None`` if there is nothing."""
+        value = self.live.scope.values.get(PREVIOUS)
+        return None if value is None else self.live.freezer.thaw(value)
 
     def question(self, node: str, value: Any) -> bytes:
         """A question of a node, encoded.

@@ -42,9 +42,8 @@ class Runtime(Generic[ContextT]):
         stream_writer: StreamWriter | None = None,
         previous: Any = None,
     ) -> None:
-        host = _NoRun(context, store, stream_writer)
+        host = _NoRun(context, store, stream_writer, previous)
         self._task = TaskContext(host, _NO_TASK, 1)
-        self._task.previous = previous
 
     @classmethod
     def of(cls, task: TaskContext) -> Runtime[ContextT]:
@@ -72,7 +71,7 @@ class Runtime(Generic[ContextT]):
     @property
     def previous(self) -> Any:
         """What the last run of an entrypoint saved on this thread; ``None`` in a node."""
-        return self._task.previous
+        return self._task.host.previous
 
     # -- where the execution is ----------------------------------------------------------------
 
@@ -211,9 +210,12 @@ class _NoRun:
     checkpoint = ""
     control = None
 
-    def __init__(self, context: Any, store: BaseStore | None, writer: StreamWriter | None) -> None:
+    def __init__(
+        self, context: Any, store: BaseStore | None, writer: StreamWriter | None, previous: Any
+    ) -> None:
         self.context = context
         self.store = store
+        self.previous = previous
         self._writer = writer
 
     @property

@@ -17,7 +17,7 @@ from durable_graph.log.delta import Encoded, apply_op
 from durable_graph.log.fold import Due, Scope, task_id
 from durable_graph.log.namespace import called_ns
 from durable_graph.log.records import Answer, Ask, Outcome
-from durable_graph.state.channel import ROOT
+from durable_graph.state.channel import PREVIOUS
 from durable_graph.types import START, UNSET, GivenAnswer, Interrupt, RunnableConfig
 
 __all__ = [
@@ -58,7 +58,7 @@ def values_of(
         value = values.get(key, definition.initial.get(key))
         if value is not None and (one := thaw(value)) is not ABSENT:
             shown[key] = one
-    return shown.get(ROOT) if definition.state.single else shown
+    return shown if definition.state.key is None else shown.get(definition.state.key)
 
 
 def result_of(
@@ -69,6 +69,8 @@ def result_of(
     several: set[str] = set()
     for update in outcome.writes:
         for key, written in update.items():
+            if key == PREVIOUS:
+                continue
             value = (
                 apply_op(base.get(key), written, _none) if isinstance(written, tuple) else written
             )
@@ -87,7 +89,7 @@ def recorded_result(
 ) -> Any:
     """A task's updates as a checkpoint shows them; of a single-valued state, the value."""
     shown = result_of(definition, base, outcome, thaw)
-    return shown.get(ROOT) if definition.state.single else shown
+    return shown if definition.state.key is None else shown.get(definition.state.key)
 
 
 def update_payload(
@@ -105,8 +107,8 @@ def update_payload(
     ]
     if not updates:
         return {node: None}
-    if definition.state.single:
-        values = [update[ROOT] for update in updates]
+    if definition.state.key is not None:
+        values = [update[definition.state.key] for update in updates]
         return {node: values[0] if len(values) == 1 else values}
     writes = [{key: value} for update in updates for key, value in update.items()]
     if len({key for write in writes for key in write}) < len(writes):
@@ -139,17 +141,17 @@ def _given(answer: Answer | None, thaw: Thaw) -> GivenAnswer | None:
 
 def triggers_of(definition: GraphDefinition, due: Due) -> tuple[str, ...]:
     """What may make a task due, in LangGraph's words."""
-    if due.push is not None:
+    if due.push is not None and due.node != definition.entry:
         return ("__pregel_push",)
-    if due.node == START:
+    if due.node in (START, definition.entry):
         return ("__start__",)
     joins = definition.joins_to.get(due.node, ())
     return (f"branch:to:{due.node}", *(f"join:{name}" for name in joins))
 
 
-def path_of(due: Due) -> tuple[str | int, ...]:
+def path_of(definition: GraphDefinition, due: Due) -> tuple[str | int, ...]:
     """A task's path, in LangGraph's words."""
-    if due.push is not None:
+    if due.push is not None and due.node != definition.entry:
         return ("__pregel_push", due.push, False)  # not called by another task
     return ("__pregel_pull", due.node)
 
@@ -245,7 +247,7 @@ def message_metadata(
         "langgraph_step": step,
         "langgraph_node": due.node,
         "langgraph_triggers": triggers_of(definition, due),
-        "langgraph_path": path_of(due),
+        "langgraph_path": path_of(definition, due),
         "langgraph_checkpoint_ns": ns,
         "checkpoint_ns": ns,
     }

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -24,12 +24,13 @@ import anyio
 
 from durable_graph.decisions.retry import retry_in
 from durable_graph.decisions.steps import Move, move, step_id
-from durable_graph.definition.node import hints_of
+from durable_graph.definition.node import Injection, hints_of
 from durable_graph.definition.policies import retries_of
 from durable_graph.engine.context import TaskContext, running_task
 from durable_graph.engine.execute import describe, in_context, new_context
 from durable_graph.engine.future import StepFuture
 from durable_graph.engine.runlog import Receipt
+from durable_graph.engine.runtime import supplied
 from durable_graph.engine.workers import workers
 from durable_graph.errors import (
     GraphInterrupt,
@@ -47,7 +48,7 @@ from durable_graph.types import NOT_DONE, RetryPolicy, StepClaim
 if TYPE_CHECKING:
     from durable_graph.engine.run import Run
 
-__all__ = ["Call", "Calls", "Running", "end_all", "make_call", "step"]
+__all__ = ["Call", "Calls", "Reconcile", "Running", "end_all", "make_call", "step"]
 
 T = TypeVar("T")
 Reconcile = Callable[[StepClaim], Any]
@@ -67,6 +68,7 @@ class Call:
         idempotent: whether it may be run again when it may have happened.
         reconcile: finds out whether it has happened.
         retry: its retry policies.
+        injected: the parameters that the engine supplies.
     """
 
     kind: str
@@ -78,6 +80,7 @@ class Call:
     idempotent: bool = True
     reconcile: Reconcile | None = None
     retry: tuple[RetryPolicy, ...] = ()
+    injected: tuple[Injection, ...] = ()
 
     @property
     def what(self) -> str:
@@ -187,12 +190,7 @@ def make_call(call: Call, what: str) -> StepFuture[Any]:
         RuntimeError: no node is being run here.
         StepConflictError: its key stands for another call in this execution.
     """
-    task = running_task(what)
-    if task.index < 0:
-        raise RuntimeError(f"{what} works only inside a node; this is a router before the first.")
-    if task.calls is None:
-        task.calls = task.host.calls(task)
-    return task.calls.start(call)
+    return running_task(what).durable_calls(what).start(call)
 
 
 class Calls:
@@ -342,7 +340,7 @@ class Calls:
         return await self._done(call, id, entry, value)
 
     async def _reconciled(self, call: Call, id: str) -> Any:
-        child = self._child(id, 1)
+        child = self._owner.within(id, 1)
         if call.reconcile is None:
             raise StepOutcomeUnknownError(
                 f"{call.what} of node {child.due.node!r} in thread {child.host.thread!r} was "
@@ -362,23 +360,19 @@ class Calls:
 
     async def _attempts(self, call: Call, id: str) -> Any:
         clock, chance = self._run.live.clock, self._run.live.chance
-        function = partial(call.function, *call.args, **call.kwargs)
         attempt = 1
         while True:
+            child = self._owner.within(id, attempt)
+            supply = {entry.parameter: supplied(child, entry) for entry in call.injected}
+            function = partial(call.function, *call.args, **call.kwargs, **supply)
             try:
-                return await self._invoked(function, self._child(id, attempt))
+                return await self._invoked(function, child)
             except Exception as error:
                 wait = retry_in(call.retry, error, attempt, chance.uniform)
                 if wait is None:
                     raise
             await clock.sleep(wait)
             attempt += 1
-
-    def _child(self, id: str, attempt: int) -> TaskContext:
-        owner = self._owner
-        child = TaskContext(owner.host, owner.due, attempt, owner.index, id)
-        child.deadline = owner.deadline
-        return child
 
     async def _invoked(self, function: Callable[[], Any], child: TaskContext) -> Any:
         """Call a function with the context of a step; what it asks is asked by its owners."""
@@ -438,9 +432,9 @@ class Calls:
             self._run.live.freezer.learn(types)
 
 
-async def end_all(running: Mapping[int, Mapping[str, Running]]) -> None:
+async def end_all(running: Iterable[Running]) -> None:
     """Cancel the steps that are still being run, and wait for their end."""
-    tasks = [entry.task for steps in running.values() for entry in steps.values()]
+    tasks = [entry.task for entry in running]
     for task in tasks:
         task.cancel()
     cancelled: asyncio.CancelledError | None = None

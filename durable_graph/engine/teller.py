@@ -164,7 +164,8 @@ class Teller:
         if "values" in self._modes:
             shown = self._live.shown(self._live.with_results())
             asked = self._live.interrupts()
-            shown = shown if isinstance(shown, dict) else {}
+            if self._live.definition.entry is not None or not isinstance(shown, dict):
+                shown = {}  # what an entrypoint returned before is no result of this run
             at = receipt or Receipt()
             cursor = _cursor(at.seq, _PLACES * at.item)
             self._emit("values", {**shown, "__interrupt__": asked}, cursor)

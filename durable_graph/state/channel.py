@@ -24,12 +24,18 @@ from durable_graph.errors import GraphDefinitionError
 from durable_graph.state.messages import MessageRules, messages_of
 from durable_graph.types import UNSET
 
-__all__ = ["ROOT", "Channel", "Reducer", "channel_of"]
+__all__ = ["PREVIOUS", "ROOT", "VALUE", "Channel", "Reducer", "channel_of"]
 
 Reducer = Callable[[Any, Any], Any]
 
 ROOT: Final = "__root__"
 """Key of the only channel of a state that is not a mapping of keys."""
+
+VALUE: Final = "__end__"
+"""Key under which a function that is a graph keeps its result."""
+
+PREVIOUS: Final = "__previous__"
+"""Key under which it keeps what its next run gets; not shown."""
 
 _MODIFIERS: Final = {Required, NotRequired, getattr(typing, "ReadOnly", None)}
 

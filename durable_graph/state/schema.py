@@ -43,12 +43,14 @@ class Schema:
         channels: its keys; just `ROOT` for a single value.
         plain: whether nodes get the keys as a dict, and not an instance of `type` or a value.
         spelled: how `type` wants those keys called that it does not take by their names.
+        key: of a single value: the key that it has in the state.
     """
 
     type: Any
     channels: Mapping[str, Channel]
     plain: bool
     spelled: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
 
     @classmethod
     def of(cls, type_: Any) -> Schema:
@@ -66,7 +68,7 @@ class Schema:
                 f"A schema is a type, such as a TypedDict or a dataclass, not {type_!r}."
             )
         if not (isinstance(type_, type) or typing.is_typeddict(type_)) or not _annotated(type_):
-            return cls(type_, {ROOT: channel_of(ROOT, type_)}, plain=False)
+            return cls(type_, {ROOT: channel_of(ROOT, type_)}, plain=False, key=ROOT)
         try:
             hints = get_type_hints(type_, include_extras=True)
         except NameError as error:
@@ -85,7 +87,7 @@ class Schema:
     @property
     def single(self) -> bool:
         """Whether the state is one single value."""
-        return ROOT in self.channels
+        return self.key is not None
 
     def make(self, values: dict[str, Any]) -> Any:
         """What a node with this schema gets for these values."""
@@ -93,7 +95,7 @@ class Schema:
             return values
         if self.spelled:
             values = {self.spelled.get(key, key): value for key, value in values.items()}
-        return values.get(ROOT) if self.single else self.type(**values)
+        return values.get(self.key) if self.key is not None else self.type(**values)
 
 
 def updates_of(value: Any) -> dict[str, Any] | None:

@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from durable_graph import NOT_DONE, StepClaim, get_stream_writer, step
+from durable_graph import (
+    NOT_DONE,
+    Command,
+    StepClaim,
+    entrypoint,
+    get_stream_writer,
+    interrupt,
+    step,
+    task,
+)
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from tests.golden.story import Items, Story, Telling, chain, says
@@ -62,4 +71,39 @@ async def _go_on(story: Telling) -> Any:
     return await story.run(None)
 
 
-STORIES: Final = (Story("steps", _steps, _tell_steps, _go_on),)
+def _flow(saver: Saver, trouble: bool) -> CompiledGraph:
+    @task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    @task(idempotent=False)
+    async def add(one: int, other: int) -> int:
+        return one + other
+
+    @entrypoint(saver)
+    async def flow(
+        numbers: list[int], *, previous: list[int] | None
+    ) -> entrypoint.final[int, list[int]]:
+        doubled = [await double(number) for number in numbers]
+        total = await add(*doubled)
+        if interrupt(f"{total}?") != "yes":
+            total = 0
+        return entrypoint.final(value=total, save=[*(previous or []), total])
+
+    return flow
+
+
+async def _tell_flow(story: Telling) -> None:
+    await story.run([1, 2])
+    await story.run(Command(resume="yes"))
+    await story.run([3, 3])
+
+
+async def _answer(story: Telling) -> Any:
+    return await story.run(Command(resume="no"))
+
+
+STORIES: Final = (
+    Story("steps", _steps, _tell_steps, _go_on),
+    Story("flow", _flow, _tell_flow, _answer),
+)

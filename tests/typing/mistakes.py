@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
-from durable_graph import START, InMemorySaver, Runtime, StateGraph
+from durable_graph import START, InMemorySaver, Runtime, StateGraph, entrypoint, step, task
 from durable_graph.types import RunnableConfig
 
 
@@ -70,3 +70,21 @@ async def main() -> None:
 
 def greets(state: State, runtime: Runtime[User]) -> State:
     return {"topic": runtime.context.nmae}  # wrong: no such attribute
+
+
+@task
+async def fetch(url: str) -> str:
+    return url
+
+
+@entrypoint(InMemorySaver())
+async def flow(url: str) -> int:
+    await fetch(5)  # wrong: a number is no address
+    text = await fetch(url, times=2)  # wrong: no such argument
+    print(text + 1)  # wrong: a text
+    step("key", fetch, url).cancle()  # wrong: no such method
+    return (await step("key", fetch, url)).upper()  # wrong: a text is no number
+
+
+async def call() -> None:
+    await flow.ainvoke(5, config)  # wrong: a number is no input of it

@@ -12,6 +12,7 @@ import pytest
 from durable_graph import (
     START,
     Command,
+    NodeError,
     RetryPolicy,
     StateGraph,
     get_runtime,
@@ -131,6 +132,33 @@ async def test_a_failed_node_ends_its_steps(saver: Saver, config: RunnableConfig
     with pytest.raises(ValueError, match="no"):
         await chain(("node", node), saver=saver).ainvoke({"items": []}, config)
     assert ended == [1]
+
+
+async def test_an_error_handler_has_steps_of_its_own(saver: Saver, config: RunnableConfig) -> None:
+    """Under the same keys as the node's, which have ended before it begins."""
+    effects, begun, ended = Effects(), asyncio.Event(), []
+
+    async def hold() -> None:
+        try:
+            begun.set()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.append(1)
+
+    async def node(state: Items) -> Items:
+        await step("do", effects.do, "in the node")
+        step("hold", hold)
+        await begun.wait()
+        raise ValueError("no")
+
+    async def handler(state: Items, error: NodeError) -> Items:
+        assert ended == [1]
+        return {"items": [await step("do", effects.do, "in the handler")]}
+
+    graph = StateGraph(Items).add_node("node", node, error_handler=handler)
+    result = await graph.add_edge(START, "node").compile(saver).ainvoke({"items": []}, config)
+    assert result["items"] == ["did in the handler"]
+    assert effects == ["in the node", "in the handler"]
 
 
 async def test_whoever_stops_waiting_cancels_the_step(saver: Saver, config: RunnableConfig) -> None:

@@ -16,12 +16,14 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     │   ├── PendingInterruptsError    a new input, but questions are open
     │   ├── ThreadBusyError           another run owns the thread
     │   ├── MissingCheckpointerError  a feature that needs a saver, on a graph without one
+    │   ├── UnsupportedError          a feature that this saver's storage system lacks
     │   └── MissingStoreError         a node that needs a store, in a graph without one
     ├── NodeFailedError               something a node did
     │   ├── InvalidUpdateError        its update was refused
     │   ├── NodeCancelledError        it raised `asyncio.CancelledError` by itself
     │   ├── StepConflictError         a step's key stands for something else (also a ValueError)
     │   ├── NodeTimeoutError          an attempt took longer than its timeout allows
+    │   ├── TransactionError          what it did in a transaction of the log's was refused
     │   └── GraphRecursionError       the run took too many supersteps (also a RecursionError)
     ├── GraphDrained                  the run was asked to stop, and has; it can be resumed
     ├── FencedError                   another owner has taken the thread over
@@ -91,10 +93,12 @@ __all__ = [
     "StoreError",
     "ThreadBusyError",
     "ThreadNotFoundError",
+    "TransactionError",
     "UnknownInterruptError",
     "UnknownKeyWarning",
     "UnknownTypeError",
     "UnreachableNodeWarning",
+    "UnsupportedError",
 ]
 
 
@@ -158,6 +162,10 @@ class MissingStoreError(RunError):
     """A node needs a store, but the graph was compiled without one."""
 
 
+class UnsupportedError(RunError):
+    """The call needs something that the graph's storage system does not have."""
+
+
 class NodeFailedError(DurableGraphError):
     """Something a node did ended the run.
 
@@ -185,6 +193,10 @@ class NodeCancelledError(NodeFailedError):
 class StepConflictError(NodeFailedError, ValueError):
     """A step's key stands for another call: with other arguments when its result was stored, or
     one of the same execution."""
+
+
+class TransactionError(NodeFailedError):
+    """A function within `transaction()` did what it must not: nothing of it was stored."""
 
 
 class NodeTimeoutError(NodeFailedError):

@@ -30,6 +30,7 @@ from durable_graph.ports.backend import (
 )
 from durable_graph.ports.clock import Clock, SystemClock
 from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.guest import GuestError, guest
 from durable_graph_sqlite.rows import (
     find_checkpoint,
     from_cursor,
@@ -88,7 +89,9 @@ class SqliteBackend:
         self._clock = clock or SystemClock()
         self._boot = _boot_id()
         in_memory = self.path == _IN_MEMORY
-        self.capabilities = Capabilities(durable=not in_memory, shared=not in_memory, groups=True)
+        self.capabilities = Capabilities(
+            durable=not in_memory, shared=not in_memory, groups=True, transactions=True
+        )
         self._writer = Connection(self.path, self._configure, busy_timeout)
         # Readers have a connection of their own, so that they do not wait for the disk. A
         # database in memory is its connection's own.
@@ -113,6 +116,28 @@ class SqliteBackend:
             return outcomes
 
         return await self._writer.call(work, writes=True)
+
+    async def transact(
+        self, thread: ThreadKey, expected: Position, work: Callable[[sqlite3.Connection], Append]
+    ) -> Append | None:
+        def transaction(db: sqlite3.Connection) -> Append | None:
+            db.execute("BEGIN IMMEDIATE")
+            found = _head(db, thread)
+            if found is None or Position.of(found[1]) != expected:
+                db.execute("ROLLBACK")
+                return None
+            append = guest(db, work)
+            rows: list[tuple[Any, ...]] = []
+            if _append(db, append, rows) is Outcome.REFUSED:
+                raise ValueError("What is to be appended does not follow what it was made for.")
+            db.executemany(QUERIES["add_record"], rows)
+            db.execute("COMMIT")
+            return append
+
+        try:
+            return await self._writer.call(transaction, writes=True)
+        except GuestError as raised:
+            raise raised.error from raised.error.__cause__
 
     async def read(
         self,

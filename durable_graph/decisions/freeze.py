@@ -198,6 +198,17 @@ class Freezer:
         except UnstorableValueError as error:
             raise InvalidUpdateError(f"{what} cannot be stored: {error}.") from error
 
+    def inline(self, value: Any, what: str) -> bytes:
+        """A value by itself, with nothing cut out of it; from any thread.
+
+        Raises:
+            InvalidUpdateError: it cannot be stored; the message begins with `what`.
+        """
+        try:
+            return self._codec.encode(value)
+        except UnstorableValueError as error:
+            raise InvalidUpdateError(f"{what} cannot be stored: {error}.") from error
+
     def packet(self, value: Any, what: str) -> bytes:
         """The argument of a `Send`, whose large parts are often those of its siblings."""
         try:

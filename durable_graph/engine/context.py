@@ -126,7 +126,11 @@ class TaskHost(Protocol):
         ...
 
     def calls(self, task: TaskContext) -> Calls:
-        """What makes the durable calls of an execution."""
+        """What makes the durable calls of an execution.
+
+        Raises:
+            RuntimeError: it is none of a node.
+        """
         ...
 
     def question(self, node: str, value: Any) -> bytes:
@@ -224,20 +228,13 @@ class TaskContext:
         inner.deadline = self.deadline
         return inner
 
-    def durable_calls(self, what: str) -> Calls:
+    def durable_calls(self) -> Calls:
         """What makes the durable calls of this execution.
-
-        Args:
-            what: what needs it, for the error.
 
         Raises:
             RuntimeError: this is no execution of a node.
         """
         if self.calls is None:
-            if self.index < 0:
-                raise RuntimeError(
-                    f"{what} works only inside a node; this is a router before the first."
-                )
             self.calls = self.host.calls(self)
         return self.calls
 

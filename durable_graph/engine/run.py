@@ -567,7 +567,15 @@ class Run:
         return self.live.definition.channels
 
     def calls(self, task: TaskContext) -> Calls:
-        """What makes the durable calls of an execution."""
+        """What makes the durable calls of an execution.
+
+        Raises:
+            RuntimeError: it is a router's that belongs to no task.
+        """
+        if task.index < 0:
+            raise RuntimeError(
+                "Steps, tasks and transactions work only inside a node; this is a router of none."
+            )
         return Calls(self, task, self._calling.setdefault(task.index, {}))
 
     @property

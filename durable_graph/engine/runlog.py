@@ -6,12 +6,18 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
 
-from durable_graph.engine.writer import Writer
-from durable_graph.errors import FencedError
+from durable_graph.engine.writer import GuestError, Writer
+from durable_graph.errors import (
+    DurableGraphError,
+    FencedError,
+    IntegrityError,
+    OutcomeUnknownError,
+)
 from durable_graph.log.records import (
     Body,
     Head,
@@ -210,6 +216,91 @@ class RunLog:
         while self._unwritten > _AHEAD and self._error is None:
             await self._until_written()
         self._raise()
+
+    @property
+    def transactional(self) -> bool:
+        """Whether `transact` can be used: others may write in the storage's transactions."""
+        return self._writer.transactional
+
+    async def transact(
+        self, work: Callable[[Any], Body], applied: Callable[[], None], *, ns: str = ""
+    ) -> None:
+        """Append a record in one transaction with what others write, in a flush of its own.
+
+        Args:
+            work: gets the storage's connection and returns the record; called again if it is
+                certain that nothing was stored.
+            applied: called once it is stored, whether or not somebody still waits.
+            ns: the namespace that the record belongs to.
+
+        Raises:
+            Exception: what `work` raised; nothing was stored.
+            FencedError: another owner has taken the thread over.
+            StorageError: it could not be written.
+        """
+        while self.pending:
+            await self.flush(wait=True)
+        self._raise()
+        raised: list[BaseException] = []
+        self._flight = _Pending()
+        self._writer.own(self._transact(work, applied, ns, raised))
+        await self._until_written()
+        if raised:
+            raise raised[0]
+        self._raise()
+
+    async def _transact(
+        self,
+        work: Callable[[Any], Body],
+        applied: Callable[[], None],
+        ns: str,
+        raised: list[BaseException],
+    ) -> None:
+        before = self.head
+        if before is None:
+            raise ValueError("A thread that is not stored yet has no transactions.")
+        now = self._clock.time()
+        sealed = partial(
+            seal,
+            before,
+            key=self.key,
+            secret=self.secret,
+            epoch=self.epoch,
+            status=self.status,
+            owner=self._owner if self.status == "running" else None,
+            input=self.input,
+            reason=self.reason,
+            now=now,
+        )
+
+        def making(connection: Any) -> Append:  # in the storage's thread
+            head, records = sealed([Draft(work(connection), now, self.run, ns=ns)])
+            return Append(Position.of(before), head, records, {}, {})
+
+        try:
+            append = await self._writer.transact(self.key, Position.of(before), making)
+        except GuestError as error:
+            raised.append(error.error)
+        except (OutcomeUnknownError, IntegrityError) as error:
+            self.failed(error)
+            return
+        except DurableGraphError as error:  # nothing was stored, and the log is as it was
+            raised.append(error)
+        except BaseException as error:
+            self.failed(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        else:
+            if append is not None:
+                applied()
+                self.settled(append, Outcome.APPLIED)
+            else:
+                self.settled(Append(None, before, (), {}, {}), Outcome.REFUSED)
+            return
+        self._land()
+        if self._pending.requested:
+            self._writer.request(self)
 
     def seal(self) -> Append:
         """Everything that waits, as one append. Called by the writer, which answers with

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar
 
 from durable_graph.definition.node import Injection
 from durable_graph.engine.context import TaskContext, running_task
@@ -12,9 +13,12 @@ from durable_graph.types import UNSET, ExecutionInfo, RunnableConfig, StreamWrit
 from durable_graph.typing import ContextT
 
 if TYPE_CHECKING:
+    from durable_graph.engine.future import StepFuture
     from durable_graph.store import BaseStore
 
 __all__ = ["Runtime", "get_runtime", "supplied"]
+
+T = TypeVar("T")
 
 
 class Runtime(Generic[ContextT]):
@@ -134,6 +138,45 @@ class Runtime(Generic[ContextT]):
     def stream_writer(self) -> StreamWriter:
         """Emits its argument as a ``custom`` event."""
         return self._task.write
+
+    def transaction(
+        self,
+        fn: Callable[..., T],
+        /,
+        *args: Any,
+        key: str | None = None,
+        **kwargs: Any,
+    ) -> StepFuture[T]:
+        """Write to the database in which the thread is stored, along with it, and so exactly once.
+
+        `fn` gets a connection of that database (with `SqliteSaver` a `sqlite3.Connection`) and runs
+        in the very transaction that stores its result in the thread's log. Either both are stored
+        or neither is, whenever the process dies, so when the node runs again its result is there
+        and it is not called. ``await`` what is returned, or call its `result()` in a synchronous
+        node.
+
+        `fn` is not async, and runs in the thread of the connection, where everything else waits
+        for it: let it do its SQL and return. It writes to tables of its own, the transaction is
+        open already; what it raises rolls everything back. It may be called again if the
+        database has not stored it, so it does nothing else than SQL.
+
+        Args:
+            fn: what to do.
+            args: its arguments besides the connection. A stored result belongs to them.
+            key: what it is called, where its name and its arguments do not tell it apart; see
+                `durable_graph.step`.
+            kwargs: arguments by name.
+
+        Raises:
+            MissingCheckpointerError: the graph has no checkpointer.
+            UnsupportedError: its storage system has no such transactions.
+            ConfigError: the run is stored only at its end (``durability="exit"``).
+            StepConflictError: in waiting for the result: it is one for other arguments.
+            TransactionError: in waiting: `fn` has ended the transaction or touched what is not
+                its own.
+            StorageBusyError: in waiting: another process kept the database locked.
+        """
+        return self._task.durable_calls().transaction(fn, args, kwargs, key)
 
     def emit_message(self, chunk: Any, *, id: str | None = None) -> None:
         """Emit a token, or another piece of a message, as a ``messages`` event.

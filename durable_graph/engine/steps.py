@@ -16,34 +16,40 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 import anyio
 
 from durable_graph.decisions.retry import retry_in
 from durable_graph.decisions.steps import Move, move, step_id
-from durable_graph.definition.node import Injection, hints_of
-from durable_graph.definition.policies import retries_of
+from durable_graph.definition.node import Injection, hints_of, name_of
+from durable_graph.definition.policies import retries_of, timeout_of
 from durable_graph.engine.context import TaskContext, running_task
+from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.execute import describe, in_context, new_context
 from durable_graph.engine.future import StepFuture
 from durable_graph.engine.runlog import Receipt
 from durable_graph.engine.runtime import supplied
 from durable_graph.engine.workers import workers
 from durable_graph.errors import (
+    ConfigError,
     GraphInterrupt,
+    MissingCheckpointerError,
+    NodeTimeoutError,
     OutcomeUnknownError,
     StepConflictError,
     StepOutcomeUnknownError,
+    UnsupportedError,
 )
 from durable_graph.log.codec import Codec, UnstorableValueError
 from durable_graph.log.records import Step, Steps
 from durable_graph.log.registered import TypeCodec
 from durable_graph.log.seal import blob_digest
 from durable_graph.state.storable import storable_types
-from durable_graph.types import NOT_DONE, RetryPolicy, StepClaim
+from durable_graph.types import NOT_DONE, RetryPolicy, StepClaim, TimeoutPolicy
 
 if TYPE_CHECKING:
     from durable_graph.engine.run import Run
@@ -59,7 +65,8 @@ class Call:
     """A call of a step.
 
     Attributes:
-        kind: "step", or "task" for a function of the functional API.
+        kind: "step"; "task" for a function of the functional API; "transaction" for SQL in the
+            log's own database.
         name: its key, or the name of the function.
         function: what it does.
         args: with what.
@@ -68,6 +75,7 @@ class Call:
         idempotent: whether it may be run again when it may have happened.
         reconcile: finds out whether it has happened.
         retry: its retry policies.
+        timeout: how long one attempt may take, if there is a limit.
         injected: the parameters that the engine supplies.
     """
 
@@ -80,12 +88,13 @@ class Call:
     idempotent: bool = True
     reconcile: Reconcile | None = None
     retry: tuple[RetryPolicy, ...] = ()
+    timeout: TimeoutPolicy | None = None
     injected: tuple[Injection, ...] = ()
 
     @property
     def what(self) -> str:
         """What it is, for messages."""
-        return f"{'Step' if self.kind == 'step' else 'Task'} {self.name!r}"
+        return f"{self.kind.capitalize()} {self.name!r}"
 
 
 @dataclass(slots=True)
@@ -107,6 +116,7 @@ def step(
     idempotent: bool = False,
     reconcile: Reconcile | None = None,
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+    timeout: float | timedelta | TimeoutPolicy | None = None,
     **kwargs: Any,
 ) -> StepFuture[T]: ...
 
@@ -120,6 +130,7 @@ def step(
     idempotent: bool = False,
     reconcile: Reconcile | None = None,
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+    timeout: float | timedelta | TimeoutPolicy | None = None,
     **kwargs: Any,
 ) -> StepFuture[T]: ...
 
@@ -132,6 +143,7 @@ def step(
     idempotent: bool = False,
     reconcile: Reconcile | None = None,
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+    timeout: float | timedelta | TimeoutPolicy | None = None,
     **kwargs: Any,
 ) -> StepFuture[Any]:
     """Do something within a node once, however often the node runs.
@@ -155,6 +167,8 @@ def step(
         reconcile: called with a `StepClaim`, sync or async, if the outcome is unknown. It
             returns the result if the step has happened, or `NOT_DONE` if it has not.
         retry_policy: when to try again at once, without running the whole node again.
+        timeout: how long one attempt may take: seconds, a timedelta or a `TimeoutPolicy`. What was
+            given up may have happened, so unless it is idempotent, its outcome is unknown.
         kwargs: arguments by name.
 
     Raises:
@@ -164,6 +178,8 @@ def step(
         StepOutcomeUnknownError: in waiting for the result: it may have happened, and there is no
             `reconcile`.
         InvalidUpdateError: in waiting for the result: it cannot be stored.
+        NodeTimeoutError: in waiting for the result: it took too long.
+        GraphDefinitionError: a policy is none, or cannot work.
     """
     if not isinstance(key, str) or not key:
         raise TypeError(f"The key of a step is a text that is not empty, not {key!r}.")
@@ -179,6 +195,7 @@ def step(
         idempotent=idempotent,
         reconcile=reconcile,
         retry=() if retry_policy is None else retries_of(retry_policy, f"step {key!r}"),
+        timeout=None if timeout is None else timeout_of(timeout, f"step {key!r}"),
     )
     return make_call(call, "step()")
 
@@ -190,7 +207,7 @@ def make_call(call: Call, what: str) -> StepFuture[Any]:
         RuntimeError: no node is being run here.
         StepConflictError: its key stands for another call in this execution.
     """
-    return running_task(what).durable_calls(what).start(call)
+    return running_task(what).durable_calls().start(call)
 
 
 class Calls:
@@ -223,6 +240,8 @@ class Calls:
                 f"{call.what} was called for an execution of node {owner.due.node!r} that is over."
             )
         owner.progress()
+        if owner.deadline is not None:
+            owner.deadline.progress()
         self._learn(call.function)
         digest = self._digest(call)
         future: StepFuture[Any] = StepFuture(call.what, run.loop, run.loop_thread)
@@ -234,6 +253,46 @@ class Calls:
         else:
             run.loop.call_soon_threadsafe(self._begin, call, id, digest, future)
         return future
+
+    def transaction(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        key: str | None,
+    ) -> StepFuture[Any]:
+        """Start a step that is SQL in the log's own database; see `Runtime.transaction`.
+
+        Raises:
+            TypeError: the function is none, or async.
+            MissingCheckpointerError: there is no log.
+            UnsupportedError: its storage system has no transactions for others.
+            ConfigError: the log is written only when the run ends.
+        """
+        if not callable(function) or inspect.iscoroutinefunction(_bare(function)):
+            raise TypeError(
+                f"transaction() needs a function that is not async, which gets the connection, "
+                f"not {function!r}."
+            )
+        log = self._run.live.log
+        if log is None:
+            raise MissingCheckpointerError(
+                "transaction() writes with the log, and the graph has no checkpointer. Compile it "
+                "with one: compile(checkpointer=SqliteSaver('state.db'))."
+            )
+        if not log.transactional:
+            raise UnsupportedError(
+                "transaction() needs a storage system with SQL of its own; of this library's, "
+                "SqliteSaver has it. Use step() with an idempotency key elsewhere."
+            )
+        if log.durability == "exit":
+            raise ConfigError(
+                'transaction() writes with the log, and durability="exit" writes none until the '
+                'run ends. Call the graph with "sync" or "async".'
+            )
+        name = key or name_of(function) or "<lambda>"
+        call = Call("transaction", name, function, args, kwargs, keyed=key is not None)
+        return self.start(call)
 
     async def settle(self, stop: BaseException | None = None) -> None:
         """Wait for the steps that nobody has waited for.
@@ -319,6 +378,8 @@ class Calls:
 
     async def _do(self, call: Call, id: str, digest: str, next: Move) -> Any:
         entry = partial(Step, self._owner.index, id, call.name, call.kind, digest)
+        if call.kind == "transaction":
+            return await self._transact(call, entry)
         if next == "reconcile":
             value = await self._reconciled(call, id)
             if value is not NOT_DONE:
@@ -366,25 +427,34 @@ class Calls:
             supply = {entry.parameter: supplied(child, entry) for entry in call.injected}
             function = partial(call.function, *call.args, **call.kwargs, **supply)
             try:
-                return await self._invoked(function, child)
+                if call.timeout is None:
+                    return await self._invoked(function, child)
+                deadline = child.deadline = Deadline(call.name, call.timeout, clock)
+                invoked = self._invoked(function, child, deadline)
+                return await within(deadline, invoked, child.close)
             except Exception as error:
+                # What may have happened is not simply tried again.
+                if not (call.idempotent or _is_known(error)):
+                    raise
                 wait = retry_in(call.retry, error, attempt, chance.uniform)
                 if wait is None:
                     raise
             await clock.sleep(wait)
             attempt += 1
 
-    async def _invoked(self, function: Callable[[], Any], child: TaskContext) -> Any:
+    async def _invoked(
+        self, function: Callable[[], Any], child: TaskContext, deadline: Deadline | None = None
+    ) -> Any:
         """Call a function with the context of a step; what it asks is asked by its owners."""
         stream, context = self._run.stream, new_context(child)
         try:
             try:
                 if inspect.iscoroutinefunction(_bare(function)):
-                    result = await in_context(context, function(), stream)
+                    result = await in_context(context, function(), stream, deadline)
                 else:
                     result = await workers.run(function, context)
                     if inspect.isawaitable(result):
-                        result = await in_context(context, _awaiting(result), stream)
+                        result = await in_context(context, _awaiting(result), stream, deadline)
             except (GraphInterrupt, BaseExceptionGroup) as stop:
                 if child.calls is not None and _asks(stop):
                     await child.calls.settle(stop)
@@ -407,6 +477,24 @@ class Calls:
         if call.kind == "task":
             self._run.teller.call_result(due, id, call.name, encoded, receipt)
         return freezer.thaw(encoded)
+
+    async def _transact(self, call: Call, entry: Callable[..., Step]) -> Any:
+        """The function's SQL and the record of its result are one transaction: there is no moment
+        in which the one is stored and the other is not."""
+        live, node = self._run.live, self._owner.due.node
+        log, freezer = live.log, live.freezer
+        if log is None:
+            raise MissingCheckpointerError(f"{call.what} has no log to be written with.")
+        made: list[Step] = []
+
+        def work(connection: Any) -> Steps:
+            value = call.function(connection, *call.args, **call.kwargs)
+            encoded = freezer.inline(value, f"What {call.what} of node {node!r} returned")
+            made.append(entry("done", encoded))
+            return Steps([made[-1]])
+
+        await log.transact(work, lambda: live.scope.take_steps(made[-1:]), ns=live.scope.ns)
+        return freezer.thaw(made[-1].value or b"")
 
     async def _write(self, entry: Step, *, durable: bool = False) -> Receipt:
         live = self._run.live
@@ -473,12 +561,15 @@ def _asks(error: BaseException) -> bool:
     return isinstance(error, GraphInterrupt)
 
 
+_UNKNOWN: Final = (OutcomeUnknownError, NodeTimeoutError)
+
+
 def _is_known(error: BaseException) -> bool:
     """Whether an error says that what it ended did not happen."""
     if isinstance(error, BaseExceptionGroup):
         _, rest = error.split((Exception, GraphInterrupt))
-        return rest is None and error.subgroup(OutcomeUnknownError) is None
-    if isinstance(error, OutcomeUnknownError):
+        return rest is None and error.subgroup(_UNKNOWN) is None
+    if isinstance(error, _UNKNOWN):
         return False
     return isinstance(error, (Exception, GraphInterrupt))
 

@@ -11,7 +11,7 @@ tear it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from durable_graph.errors import (
@@ -21,17 +21,25 @@ from durable_graph.errors import (
     StorageClosedError,
     StorageError,
 )
-from durable_graph.ports.backend import Append, Backend, Outcome
+from durable_graph.ports.backend import Append, Backend, Outcome, Position, ThreadKey
 
 if TYPE_CHECKING:
     from durable_graph.decisions.liveness import Process
     from durable_graph.engine.runlog import RunLog
     from durable_graph.ports.clock import Clock
 
-__all__ = ["Writer"]
+__all__ = ["GuestError", "Writer"]
 
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 2.0
+
+
+class GuestError(Exception):
+    """What others raised who were writing in a transaction of the log's."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Writer:
@@ -88,6 +96,65 @@ class Writer:
             raise
         log.settled(append, outcome)
 
+    @property
+    def transactional(self) -> bool:
+        """Whether `transact` can be used."""
+        return self._backend.capabilities.transactions
+
+    async def transact(
+        self, thread: ThreadKey, expected: Position, work: Callable[[Any], Append]
+    ) -> Append | None:
+        """Have an append made and stored in one transaction; see `Transactional.transact`.
+
+        If it is not known whether it was stored, that is found out: only if it was not is `work`
+        called again.
+
+        Raises:
+            GuestError: `work` raised something; nothing was stored.
+            OutcomeUnknownError: it could not be found out for as long as the writer has patience.
+        """
+        backend: Any = self._backend
+        deadline, wait = self._clock.monotonic() + self._patience, _FIRST_WAIT
+        made: list[Append] = []
+        raised: list[BaseException] = []
+        unknown: OutcomeUnknownError | None = None
+
+        def making(connection: Any) -> Append:
+            try:
+                made.append(work(connection))
+            except BaseException as error:
+                raised.append(error)
+                raise
+            return made[-1]
+
+        while True:
+            try:
+                if made and await self._holds(thread, made[-1]):
+                    return made[-1]
+                made.clear()
+                stored: Append | None = await backend.transact(thread, expected, making)
+                return stored
+            except BaseException as error:
+                if raised and error is raised[-1]:
+                    raise GuestError(error) from error
+                if not isinstance(error, StorageError):
+                    raise
+                if isinstance(error, OutcomeUnknownError):
+                    unknown = error
+                elif unknown is None:
+                    raise
+                else:
+                    unknown = OutcomeUnknownError(f"{unknown} Then: {error}")
+            if self._clock.monotonic() + wait > deadline:
+                raise unknown
+            await self._clock.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    async def _holds(self, thread: ThreadKey, append: Append) -> bool:
+        last = append.records[-1]
+        found = await self._backend.scan(thread, ((last.seq, last.seq),), bodies=False)
+        return bool(found) and found[0].link == last.link
+
     def request(self, log: RunLog) -> None:
         """Have what a log has waiting written soon; the log is told when it is."""
         self._queue.append(log)
@@ -103,13 +170,14 @@ class Writer:
 
     def _start(self) -> None:
         if self._groups:
-            self._own(self._flush_queue())
+            self.own(self._flush_queue())
             return
         for log in self._take():
-            self._own(self._flush([log]))
+            self.own(self._flush([log]))
         self._flushing = False
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+    def own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something to its end, whoever waits for it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

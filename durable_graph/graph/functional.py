@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import (
     Any,
     Concatenate,
@@ -29,7 +30,7 @@ from durable_graph.definition.node import (
     injections_of,
     name_of,
 )
-from durable_graph.definition.policies import retries_of
+from durable_graph.definition.policies import NodePolicies, retries_of, timeout_of
 from durable_graph.engine.context import current_task
 from durable_graph.engine.future import StepFuture
 from durable_graph.engine.steps import Call, Reconcile, make_call
@@ -39,7 +40,7 @@ from durable_graph.saver import Saver
 from durable_graph.state.channel import PREVIOUS, VALUE, Channel
 from durable_graph.state.schema import Schema
 from durable_graph.store import BaseStore
-from durable_graph.types import START, RetryPolicy
+from durable_graph.types import START, RetryPolicy, TimeoutPolicy
 
 __all__ = ["TaskFunction", "entrypoint", "task"]
 
@@ -66,6 +67,7 @@ class TaskFunction(Generic[P, T]):
         name: str,
         *,
         retry: tuple[RetryPolicy, ...],
+        timeout: TimeoutPolicy | None,
         idempotent: bool,
         reconcile: Reconcile | None,
     ) -> None:
@@ -73,6 +75,7 @@ class TaskFunction(Generic[P, T]):
         self.func = func
         self.name = name
         self._retry = retry
+        self._timeout = timeout
         self._idempotent = idempotent
         self._reconcile = reconcile
         self._injected = injections_of(func)
@@ -90,6 +93,7 @@ class TaskFunction(Generic[P, T]):
             idempotent=self._idempotent,
             reconcile=self._reconcile,
             retry=self._retry,
+            timeout=self._timeout,
             injected=self._missing(args, kwargs),
         )
         return make_call(call, f"Task {self.name!r}")
@@ -114,6 +118,7 @@ def task(
     *,
     name: str | None = None,
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+    timeout: float | timedelta | TimeoutPolicy | None = None,
     idempotent: bool = True,
     reconcile: Reconcile | None = None,
 ) -> _Decorator: ...
@@ -125,6 +130,7 @@ def task(
     *,
     name: str | None = None,
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+    timeout: float | timedelta | TimeoutPolicy | None = None,
     idempotent: bool = True,
     reconcile: Reconcile | None = None,
 ) -> Any:
@@ -139,6 +145,7 @@ def task(
         fn: the function, sync or async; a sync one runs in a thread.
         name: its name; by default the function's. Stored results belong to it.
         retry_policy: when to try again.
+        timeout: how long one attempt may take: seconds, a timedelta or a `TimeoutPolicy`.
         idempotent: whether it may run again if a crash has left its outcome unknown. If not, each
             call is claimed before it begins, and `reconcile` is asked; see `step`.
         reconcile: see `step`.
@@ -157,8 +164,15 @@ def task(
                 f"Task {given!r} is a generator; return the result, and emit what comes before it "
                 f"with the stream writer."
             )
-        policies = () if retry_policy is None else retries_of(retry_policy, f"task {given!r}")
-        return TaskFunction(func, given, retry=policies, idempotent=idempotent, reconcile=reconcile)
+        who = f"task {given!r}"
+        return TaskFunction(
+            func,
+            given,
+            retry=() if retry_policy is None else retries_of(retry_policy, who),
+            timeout=None if timeout is None else timeout_of(timeout, who),
+            idempotent=idempotent,
+            reconcile=reconcile,
+        )
 
     return make if fn is None else make(fn)
 
@@ -190,6 +204,7 @@ class entrypoint:  # noqa: N801 - a decorator
         store: what the function gets as its store.
         context_schema: the type of the context that a call brings.
         retry_policy: when to run the function again after it failed.
+        timeout: how long one attempt may take: seconds, a timedelta or a `TimeoutPolicy`.
 
     Raises:
         TypeError: the checkpointer is no saver, or the store is none.
@@ -214,6 +229,7 @@ class entrypoint:  # noqa: N801 - a decorator
         *,
         context_schema: Any = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        timeout: float | timedelta | TimeoutPolicy | None = None,
     ) -> None:
         if checkpointer is not None and not isinstance(checkpointer, Saver):
             hint = " Write @entrypoint()." if callable(checkpointer) else ""
@@ -227,6 +243,7 @@ class entrypoint:  # noqa: N801 - a decorator
         self._store = store
         self._context = context_schema
         self._retry = retry_policy
+        self._timeout = timeout
 
     @overload
     def __call__(
@@ -263,8 +280,10 @@ class entrypoint:  # noqa: N801 - a decorator
         channels = {VALUE: Channel(VALUE, value), PREVIOUS: Channel(PREVIOUS, saved)}
         state = Schema(object, channels, plain=False, key=VALUE)
         given = Schema(function.annotation or object, {}, plain=False, key=VALUE)
-        retry = () if self._retry is None else retries_of(self._retry, f"entrypoint {name!r}")
-        node = Node(name, function, given, retry=retry)
+        policies = NodePolicies.of(
+            f"entrypoint {name!r}", retry_policy=self._retry, timeout=self._timeout
+        )
+        node = Node(name, function, given, retry=policies.retry or (), timeout=policies.timeout)
         definition = GraphDefinition.of(
             name=name,
             nodes={name: node},

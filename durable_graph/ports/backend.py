@@ -6,10 +6,10 @@ code: an implementation that passes it can be used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from durable_graph.decisions.liveness import Identity, Liveness, Process
 from durable_graph.log.records import Head, Ranges, Record, Status, ThreadKey
@@ -33,6 +33,7 @@ __all__ = [
     "Record",
     "Removal",
     "ThreadKey",
+    "Transactional",
     "checkpoint_path",
 ]
 
@@ -46,12 +47,14 @@ class Capabilities:
         shared: several processes can open the same storage, so owners must show signs of life.
         groups: one call of `append` with many appends is cheaper than many calls.
         immediate: its calls never wait for anything, so that they need no shielding.
+        transactions: it lets others write in the transaction of an append; see `Transactional`.
     """
 
     durable: bool
     shared: bool
     groups: bool
     immediate: bool = False
+    transactions: bool = False
 
 
 @dataclass(slots=True)
@@ -279,6 +282,28 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Finish what is under way and release everything. Harmless if done twice."""
+        ...
+
+
+class Transactional(Backend, Protocol):
+    """A backend that lets others write in the transaction of an append."""
+
+    async def transact(
+        self, thread: ThreadKey, expected: Position, work: Callable[[Any], Append]
+    ) -> Append | None:
+        """Extend one log in a transaction in which others write, too; ``None`` if the log is not
+        where it is expected to be.
+
+        `work` gets the storage system's own connection, with the transaction open, writes what it
+        likes beside the log, and returns the append, which is stored in the same transaction. It
+        is called once at most, in whatever thread the connection belongs to, and not at all if
+        the log is elsewhere. What it raises comes out as it is, and then nothing of all this is
+        stored. It must neither end the transaction nor change what the backend itself keeps.
+
+        Raises:
+            TransactionError: it did; nothing was stored.
+            OutcomeUnknownError: all of it may have been stored.
+        """
         ...
 
 

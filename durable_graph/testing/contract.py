@@ -40,6 +40,7 @@ from durable_graph.testing import (
     contract_read,
     contract_storage,
     contract_threads,
+    contract_transactions,
 )
 from durable_graph.testing.contract_kit import Check, Factory, Storage
 
@@ -63,6 +64,7 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         contract_cancel.CLOSE,
         contract_storage.DURABLE,
         contract_storage.SHARED,
+        contract_transactions.CHAPTER,
     )
     for check in chapter.checks
 )

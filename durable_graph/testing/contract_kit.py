@@ -74,7 +74,7 @@ class Storage:
 Factory: TypeAlias = Callable[[], AbstractAsyncContextManager["Backend | Storage"]]
 """Makes fresh storage for one check, and clears it away afterwards."""
 
-_Needs: TypeAlias = Literal["durable", "shared"]
+_Needs: TypeAlias = Literal["durable", "shared", "transactions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Check:
                 if not getattr(storage.backend.capabilities, self.needs):
                     return False
                 expect(
-                    storage.reopen is not None,
+                    storage.reopen is not None or self.needs == "transactions",
                     f"The backend declares that it is {self.needs}. To check that, the factory "
                     f"has to yield a Storage with `reopen`.",
                 )
@@ -158,6 +158,13 @@ class Chapter:
     ) -> Callable[[Storage], Awaitable[None]]:
         """Add a check of several instances on one storage."""
         self._add(function, "shared", function)
+        return function
+
+    def transactional(
+        self, function: Callable[[Storage], Awaitable[None]]
+    ) -> Callable[[Storage], Awaitable[None]]:
+        """Add a check of transactions in which others write, too."""
+        self._add(function, "transactions", function)
         return function
 
     def _add(

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from durable_graph.ports.backend import (
     Append,
@@ -104,6 +104,15 @@ class CrashingBackend:
     ) -> Sequence[Outcome]:
         self.batches[len(self.calls) + 1] = batch
         return await self._call("append", partial(self._inner.append, batch, beat))
+
+    async def transact(
+        self, thread: ThreadKey, expected: Position, work: Callable[[Any], Append]
+    ) -> Append | None:
+        """See `Transactional.transact`, which not every backend has."""
+        inner: Any = self._inner
+        make: Callable[[], Awaitable[Append | None]]
+        make = partial(inner.transact, thread, expected, work)
+        return await self._call("transact", make)
 
     async def read(
         self,

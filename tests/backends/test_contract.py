@@ -18,7 +18,7 @@ def storage(request: pytest.FixtureRequest) -> str:
 async def test_a_backend_keeps_the_contract(check: Check, storage: str) -> None:
     """Each rule of the contract holds on each backend that it applies to."""
     if not await check.run(STORAGES[storage]):
-        pytest.skip(f"the backend does not declare that it is {check.needs}")
+        pytest.skip(f"the backend does not declare {check.needs!r}")
 
 
 def test_every_rule_is_told_in_a_sentence() -> None:
@@ -35,5 +35,5 @@ async def test_a_good_backend_passes_as_a_whole() -> None:
 def test_a_storage_tells_what_it_is() -> None:
     """Only checks that need it depend on a capability."""
     needs = {check.needs for check in CHECKS}
-    assert needs == {None, "durable", "shared"}
+    assert needs == {None, "durable", "shared", "transactions"}
     assert Storage.__doc__

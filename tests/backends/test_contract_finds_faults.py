@@ -10,14 +10,23 @@ import pytest
 
 from durable_graph.ports.backend import Backend
 from durable_graph.testing import CHECKS, Storage, check_backend
-from tests.backends import faults_of_logs, faults_of_threads, faults_of_time
+from tests.backends import (
+    faults_of_logs,
+    faults_of_threads,
+    faults_of_time,
+    faults_of_transactions,
+)
 from tests.backends.faulty import Faulty, all_faults
 from tests.backends.storages import STORAGES
 
 FAULTS = [
     fault
     for fault in all_faults(Faulty)
-    if fault.__module__ in {m.__name__ for m in (faults_of_logs, faults_of_threads, faults_of_time)}
+    if fault.__module__
+    in {
+        module.__name__
+        for module in (faults_of_logs, faults_of_threads, faults_of_time, faults_of_transactions)
+    }
 ]
 
 # So long a backend may take that never answers; the others answer within milliseconds.

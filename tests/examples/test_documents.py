@@ -51,7 +51,7 @@ def lacking() -> list[str]:
 
 def names_in(document: str) -> Iterator[str]:
     """What a document sets in code and means as a name: ``Word``, ``a.b`` or ``name(...)``."""
-    absent = {*lacking(), "ctx.transaction()"}
+    absent = {*lacking(), "ctx.transaction()"}  # the promises' word for the runtime
     for span in spans(text_of(document)):
         if span in absent or re.search(r"[/\s]|\.(md|py|toml|db)$", span.partition("(")[0]):
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,33 @@ def test_a_crash_is_resumed_at_the_node_that_was_cut_off(run: Run) -> None:
     resumed = run("crash_and_resume.py")
     assert (resumed.returncode, resumed.stdout) == (0, "sending: Dear world\n")
     assert run("crash_and_resume.py").stdout == "writing\nsending: Dear world\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "before", "after"),
+    [
+        ("charging", [], ["charging Ada"]),
+        ("charged", ["charging Ada"], ["had been charged"]),
+        ("stored", ["charging Ada"], []),
+        ("sending", ["charging Ada"], []),
+    ],
+)
+def test_steps_happen_once_wherever_the_process_dies(
+    run: Run, tmp_path: Path, where: str, before: list[str], after: list[str]
+) -> None:
+    """Killed around a charge, a row and a letter; run again, each is there once."""
+    crashed = run("durable_steps.py", CRASH=where)
+    assert (crashed.returncode, crashed.stdout.splitlines()) == (-9, before)
+    resumed = run("durable_steps.py")
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.splitlines() == [
+        *after,
+        "sending order 1: 5 from Ada",
+        "{'customer': 'Ada', 'amount': 5, 'number': 1}",
+    ]
+    assert (tmp_path / "bank.txt").read_text(encoding="utf-8") == "Ada 5\n"
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as db:
+        assert db.execute("SELECT number, customer FROM orders").fetchall() == [(1, "Ada")]
 
 
 def test_every_stream_mode_is_shown(run: Run) -> None:

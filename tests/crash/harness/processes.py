@@ -23,7 +23,17 @@ __all__ = ["LIMIT", "Line", "Worker", "working"]
 LIMIT: Final = 30.0
 """Seconds for which a worker is waited for."""
 
-JOBS: Final = ("closing", "contention", "files", "forking", "jobs", "payments", "replay", "swarm")
+JOBS: Final = (
+    "closing",
+    "contention",
+    "files",
+    "forking",
+    "jobs",
+    "payments",
+    "replay",
+    "stepping",
+    "swarm",
+)
 
 _context = multiprocessing.get_context("forkserver")
 # Jobs live in modules that import no more than they need: what a job's module imports beyond these

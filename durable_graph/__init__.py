@@ -4,7 +4,8 @@ Build a `StateGraph`, compile it with a saver, call it with a `thread_id`. Every
 stored before the next begins, and a run that was cut off goes on exactly where it was.
 """
 
-from durable_graph.engine.context import get_config, get_store, get_stream_writer, interrupt
+from durable_graph.engine.asking import interrupt
+from durable_graph.engine.context import get_config, get_store, get_stream_writer
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.pushing import push_message
 from durable_graph.engine.runtime import Runtime, get_runtime

@@ -12,7 +12,8 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     │   ├── NothingToResumeError      an answer, but nothing is asked
     │   ├── UnknownInterruptError     an answer to a question that is not open (also a ValueError)
     │   ├── AmbiguousAnswerError      one answer, several open questions (also a ValueError)
-    │   ├── AlreadyAnsweredError      an answer to a question that has one
+    │   ├── AlreadyAnsweredError      an answer to a question that has one, or comes too late
+    │   ├── InvalidAnswerError        an answer that is not what is asked for (also a ValueError)
     │   ├── PendingInterruptsError    a new input, but questions are open
     │   ├── ThreadBusyError           another run owns the thread
     │   ├── MissingCheckpointerError  a feature that needs a saver, on a graph without one
@@ -24,6 +25,9 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     │   ├── StepConflictError         a step's key stands for something else (also a ValueError)
     │   ├── NodeTimeoutError          an attempt took longer than its timeout allows
     │   ├── TransactionError          what it did in a transaction of the log's was refused
+    │   ├── SwallowedInterruptError   it caught what its question raises (also a RuntimeError)
+    │   ├── InterruptTimeoutError     its question got no answer in time (also a TimeoutError)
+    │   ├── ResponseSchemaError       the schema of its answers cannot be used (also a ValueError)
     │   └── GraphRecursionError       the run took too many supersteps (also a RecursionError)
     ├── GraphDrained                  the run was asked to stop, and has; it can be resumed
     ├── FencedError                   another owner has taken the thread over
@@ -72,6 +76,8 @@ __all__ = [
     "IncompatibleGraphError",
     "IntegrityError",
     "InvalidNamespaceError",
+    "InterruptTimeoutError",
+    "InvalidAnswerError",
     "InvalidUpdateError",
     "MissingCheckpointerError",
     "MissingExtraError",
@@ -83,6 +89,7 @@ __all__ = [
     "NothingToResumeError",
     "OutcomeUnknownError",
     "PendingInterruptsError",
+    "ResponseSchemaError",
     "RunError",
     "StepConflictError",
     "StepOutcomeUnknownError",
@@ -91,6 +98,7 @@ __all__ = [
     "StorageError",
     "StorageFullError",
     "StoreError",
+    "SwallowedInterruptError",
     "ThreadBusyError",
     "ThreadNotFoundError",
     "TransactionError",
@@ -99,6 +107,7 @@ __all__ = [
     "UnknownTypeError",
     "UnreachableNodeWarning",
     "UnsupportedError",
+    "is_invalid_resume",
 ]
 
 
@@ -143,7 +152,11 @@ class AmbiguousAnswerError(RunError, ValueError):
 
 
 class AlreadyAnsweredError(RunError):
-    """The question has been answered already, by this call's twin or by somebody else."""
+    """The question has been answered already, by somebody else or because its deadline passed."""
+
+
+class InvalidAnswerError(RunError, ValueError):
+    """An answer that does not fit the `response_schema` of its question; the message says why."""
 
 
 class PendingInterruptsError(RunError):
@@ -197,6 +210,18 @@ class StepConflictError(NodeFailedError, ValueError):
 
 class TransactionError(NodeFailedError):
     """A function within `transaction()` did what it must not: nothing of it was stored."""
+
+
+class SwallowedInterruptError(NodeFailedError, RuntimeError):
+    """A node asked a question, and something in it caught what `interrupt()` raised."""
+
+
+class InterruptTimeoutError(NodeFailedError, TimeoutError):
+    """The deadline of a question passed without an answer, and it has no default."""
+
+
+class ResponseSchemaError(NodeFailedError, ValueError):
+    """A `response_schema` that answers cannot be checked against; the message says why."""
 
 
 class NodeTimeoutError(NodeFailedError):
@@ -357,3 +382,8 @@ class GraphInterrupt(BaseException):
     def __init__(self, interrupts: Sequence[Interrupt] = ()) -> None:
         super().__init__(tuple(interrupts))
         self.interrupts: tuple[Interrupt, ...] = tuple(interrupts)
+
+
+def is_invalid_resume(error: BaseException) -> bool:
+    """Whether an error says that an answer does not fit its question: LangGraph's name for it."""
+    return isinstance(error, InvalidAnswerError)

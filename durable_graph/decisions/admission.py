@@ -47,6 +47,7 @@ def admit(
     on_pending: OnPending = "reject",
     branch: bool = False,
     posted: bool = False,
+    late: int = 0,
     owner: str | None = None,
 ) -> Action:
     """What a call does.
@@ -59,6 +60,7 @@ def admit(
         on_pending: what becomes of them when there is a new input.
         branch: whether the call names a checkpoint.
         posted: whether answers from other processes wait to be taken up.
+        late: of how many questions the deadline has passed.
         owner: who runs the thread, for messages.
 
     Raises:
@@ -94,7 +96,8 @@ def admit(
     if situation in ("new", "finished"):
         return Action.RETURN if asked == "nothing" else Action.BEGIN
     if asked != "input":
-        return Action.RETURN if situation == "asking" and not posted else Action.GO_ON
+        waits = situation == "asking" and not posted and not late
+        return Action.RETURN if waits else Action.GO_ON
     if questions and on_pending == "answer":
         return Action.ANSWER_WITH_INPUT
     if questions and on_pending == "reject":
@@ -102,5 +105,7 @@ def admit(
             f"Thread {thread!r} asks {questions} question{'s' * (questions > 1)} that a new input "
             f"would drop. Answer with Command(resume=...); or call with on_pending='answer' to "
             f"take the input for the answer, or 'supersede' to drop what is asked."
+            + " Of what has no answer in time, a call with None goes on."
+            * bool(late)
         )
     return Action.BEGIN

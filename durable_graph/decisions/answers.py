@@ -8,11 +8,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from durable_graph.errors import AlreadyAnsweredError, AmbiguousAnswerError, UnknownInterruptError
-from durable_graph.log.records import Answer, Answers
+from durable_graph.log.records import Answer, Answers, Ask
 
-__all__ = ["all_answers", "interrupt_id", "match_answers"]
+__all__ = [
+    "DEADLINE",
+    "all_answers",
+    "interrupt_id",
+    "is_over",
+    "late_answer",
+    "match_answers",
+]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}\Z")
+
+
+DEADLINE: Final = "deadline"
+"""Who answers a question whose deadline has passed. Callers cannot be called that."""
+
+
+def is_over(ask: Ask, now: float) -> bool:
+    """Whether a question's deadline has passed."""
+    return ask.deadline is not None and now >= ask.deadline
 
 
 def interrupt_id(task: str, question: bytes, nth: int) -> str:
@@ -23,7 +39,7 @@ def interrupt_id(task: str, question: bytes, nth: int) -> str:
 
     Args:
         task: the asking task's id.
-        question: the encoded question.
+        question: the question's content; see `durable_graph.log.records.Ask`.
         nth: how often the task has asked exactly this before, in this execution.
     """
     text = b"%b\0%d\0%b" % (task.encode(), nth, question)
@@ -41,26 +57,42 @@ def all_answers(
         yield Answers(values, tuple(name for name in mine if name not in values)), by, time
 
 
+def late_answer(thread: str) -> AlreadyAnsweredError:
+    """What is said to an answer that comes after the deadline."""
+    return AlreadyAnsweredError(
+        f"The deadline for the answer has passed; nothing was changed. Call with None: thread "
+        f"{thread!r} goes on with what its question says holds now."
+    )
+
+
 def match_answers(
-    resume: Any, open_ids: Sequence[str], answered: Collection[str], thread: str
+    resume: Any,
+    open_ids: Sequence[str],
+    answered: Collection[str],
+    thread: str,
+    late: Collection[str] = (),
 ) -> Mapping[str, Any]:
     """Answers by interrupt id.
 
     Args:
         resume: one answer, or a mapping whose keys are all interrupt ids.
-        open_ids: the questions that can be answered, in order.
+        open_ids: the questions that are open, in order.
         answered: those that have been answered already.
         thread: its id, for messages.
+        late: those of the open ones whose deadline has passed.
 
     Raises:
         AmbiguousAnswerError: one answer, but several questions.
-        AlreadyAnsweredError: an answer to a question that has one; or one answer, where no
-            question is open any more.
+        AlreadyAnsweredError: an answer to a question that has one, or whose deadline has passed;
+            or one answer, where no question is open any more.
         UnknownInterruptError: an answer to a question that nobody asked, or an empty mapping.
     """
     if not isinstance(resume, dict) or not all(
         isinstance(key, str) and _ID.match(key) for key in resume
     ):
+        if late and len(late) == len(open_ids):
+            raise late_answer(thread)
+        open_ids = [name for name in open_ids if name not in late]
         if len(open_ids) > 1:
             raise AmbiguousAnswerError(
                 f"Thread {thread!r} asks {len(open_ids)} questions. Say which one this answers: "
@@ -78,6 +110,8 @@ def match_answers(
     for name in resume:
         if name in answered:
             raise AlreadyAnsweredError(f"The question {name} of thread {thread!r} has an answer.")
+        if name in late:
+            raise late_answer(thread)
         if name not in open_ids:
             raise UnknownInterruptError(
                 f"Thread {thread!r} has no open question {name}; it asks {list(open_ids)}."

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -22,6 +22,7 @@ from durable_graph.state.channel import Channel
 from durable_graph.state.families import FAMILIES
 from durable_graph.state.langchain import prepare
 from durable_graph.state.messages import MESSAGE_TYPES
+from durable_graph.state.responses import KnownForms
 from durable_graph.state.schema import Check, Schema, checks_of
 from durable_graph.state.storable import storable_types
 from durable_graph.types import END, START, UNSET
@@ -54,6 +55,7 @@ class GraphDefinition:
         description: the structure as JSON: what is stored of the definition.
         fingerprint: digest of the description.
         entry: of an entrypoint, its one node, which takes the input as its whole argument.
+        forms: what its nodes have been seen to ask for; the one thing here that changes.
     """
 
     name: str
@@ -76,6 +78,7 @@ class GraphDefinition:
     description: bytes
     fingerprint: str
     entry: str | None = None
+    forms: KnownForms = field(default_factory=KnownForms, compare=False)
 
     @classmethod
     def of(

@@ -1,4 +1,4 @@
-"""One execution of a task, as the node's code reaches it: its config, its writer, `interrupt`."""
+"""One execution of a task, as the node's code reaches it: its config, its writer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from durable_graph.decisions.answers import interrupt_id
 from durable_graph.engine.control import RunControl
-from durable_graph.errors import GraphInterrupt, MissingStoreError, NodeError
+from durable_graph.engine.questions import Questions
+from durable_graph.errors import MissingStoreError, NodeError
 from durable_graph.log.fold import Due
 from durable_graph.log.namespace import called_ns
 from durable_graph.log.records import Ask
-from durable_graph.types import UNSET, Command, Interrupt, RunnableConfig, StreamWriter
+from durable_graph.types import Command, RunnableConfig, StreamWriter
 
 if TYPE_CHECKING:
     from durable_graph.engine.deadline import Deadline
@@ -31,7 +32,6 @@ __all__ = [
     "get_config",
     "get_store",
     "get_stream_writer",
-    "interrupt",
     "loop_around",
     "running_task",
 ]
@@ -133,17 +133,9 @@ class TaskHost(Protocol):
         """
         ...
 
-    def question(self, node: str, value: Any) -> bytes:
-        """A question of a node, encoded.
-
-        Raises:
-            MissingCheckpointerError: there is no log to keep it in.
-            InvalidUpdateError: it cannot be stored.
-        """
-        ...
-
-    def answer(self, interrupt: str) -> Any:
-        """A fresh copy of an answer; `UNSET` if there is none yet."""
+    @property
+    def questions(self) -> Questions:
+        """What its thread asks."""
         ...
 
     def emit(self, data: Any) -> None:
@@ -266,22 +258,11 @@ class TaskContext:
         """The execution is over: what an abandoned thread of it still emits is dropped."""
         self.closed = True
 
-    def ask(self, value: Any) -> Any:
-        """The answer to a question, if there is one.
-
-        Raises:
-            GraphInterrupt: there is none yet.
-            MissingCheckpointerError: there is no log to keep the question in.
-        """
-        question = self.host.question(self.due.node, value)
-        nth = self._nth.get(question, 0)
-        self._nth[question] = nth + 1
-        name = interrupt_id(self.due.id + self.step, question, nth)
-        answer = self.host.answer(name)
-        if answer is UNSET:
-            self.questions[name] = Ask(name, question)
-            raise GraphInterrupt((Interrupt(value, name),))
-        return answer
+    def next_id(self, ask: Ask) -> str:
+        """The id of a question that is being asked, as often as it is."""
+        nth = self._nth.get(ask.content, 0)
+        self._nth[ask.content] = nth + 1
+        return interrupt_id(self.due.id + self.step, ask.content, nth)
 
 
 current_task: ContextVar[TaskContext] = ContextVar("durable_graph_task")
@@ -315,25 +296,6 @@ def loop_around() -> asyncio.AbstractEventLoop | None:
     except RuntimeError:  # none is running here
         beside = True
     return task.host.loop if beside else None
-
-
-def interrupt(value: Any) -> Any:
-    """Ask somebody outside; returns the answer.
-
-    The first time, the node stops here and the run returns the question. After
-    ``Command(resume=answer)`` the node runs again from its first line, and this call returns the
-    answer. Answers belong to questions by what is asked, so a node that runs again has to ask
-    the same again to get them.
-
-    Args:
-        value: the question; anything that can be stored.
-
-    Raises:
-        GraphInterrupt: to stop the node. Not an `Exception`: let it pass.
-        MissingCheckpointerError: the graph has no checkpointer.
-        RuntimeError: called outside a node.
-    """
-    return running_task("interrupt()").ask(value)
 
 
 def get_config() -> RunnableConfig:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from durable_graph.decisions.results import Result, read_result, read_route
 from durable_graph.decisions.retry import retry_in
 from durable_graph.definition.node import Branch, Function, Node
+from durable_graph.engine.asking import stems_from_question, swallowed
 from durable_graph.engine.context import ParentCommand, TaskContext, current_task
 from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.runtime import supplied
@@ -94,6 +95,7 @@ async def execute(
     context = new_context(task)
     sizes = _list_sizes(value) if node.branches else {}
     try:
+        stop: BaseException | None = None
         try:
             if limits is None:
                 returned = await _call(run.stream, node.function, context, value)
@@ -101,10 +103,13 @@ async def execute(
                 returned = await _call_within(limits, run, node, context, value)
         except ParentCommand as above:
             returned = above.command
-        except (GraphInterrupt, BaseExceptionGroup) as stop:
+        except (GraphInterrupt, BaseExceptionGroup) as error:
+            stop = error
+        if stop is not None:
+            # Not while it is being handled: a step's failure does not stem from the question.
             if task.calls is not None:
                 await task.calls.settle(stop)
-            raise
+            raise stop
         if task.inner is not None:
             await task.inner.end()
         result = _result_of(run, task, node, returned)
@@ -121,6 +126,8 @@ async def execute(
                 outcome.sends = (*outcome.sends, *sends)
         if task.calls is not None:
             await task.calls.settle()
+        if task.questions:
+            return _failed(run, task, node, index, swallowed(task))
         return outcome
     except BaseException as error:
         return _stopped(run, task, node, index, error)
@@ -340,6 +347,8 @@ def _stopped(
         mistake.__cause__ = error
         return _failed(run, task, node, index, mistake)
     if isinstance(error, Exception):
+        if task.questions and stems_from_question(error):
+            error = swallowed(task, error)
         return _failed(run, task, node, index, error)
     raise error
 

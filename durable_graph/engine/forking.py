@@ -68,6 +68,10 @@ class Fork:
         """Where a graph of the checkpoint is on the branch."""
         return renamed(ns, self.names) if ns else ns
 
+    def asking(self) -> list[Ask]:
+        """What the checkpoint asks, as it is asked there."""
+        return [a for asks in self._inner.asked.values() for a in asks if a.id in self.asks]
+
     def ask_again(self) -> Receipt:
         """Write down that the root graph's tasks ask what they asked."""
         outcomes = self._asking(self._inner)
@@ -95,11 +99,11 @@ class Fork:
         for index, asks in scope.asked.items():
             seen: dict[bytes, int] = {}
             for ask in asks:
-                nth = seen.get(ask.value, 0)
-                seen[ask.value] = nth + 1
+                nth = seen.get(ask.content, 0)
+                seen[ask.content] = nth + 1
                 task = self.names.get(scope.due[index].id)
                 if ask.id not in self.asks and task is not None:
-                    self.asks[ask.id] = interrupt_id(task, ask.value, nth)
+                    self.asks[ask.id] = interrupt_id(task, ask.content, nth)
 
     def _kept(self, scope: Scope) -> Kept:
         kept = scope.kept(self.names, self._branch)

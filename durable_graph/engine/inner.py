@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from durable_graph.decisions.plan import plan_goto, without_deferred
 from durable_graph.decisions.reduce import Reducers
@@ -20,6 +20,7 @@ from durable_graph.engine.context import ParentCommand, TaskContext
 from durable_graph.engine.input import input_digest, take_input
 from durable_graph.engine.invoke import Result, RunTask, result_of
 from durable_graph.engine.live import LiveThread
+from durable_graph.engine.questions import Questions
 from durable_graph.engine.run import BREAKPOINT, DRAINED, Run, Stop
 from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.engine.statistics import Tally
@@ -264,6 +265,8 @@ class InnerRun(Run):
         self._rides = rides
         self._entering = False
         live.beside = self._beside
+        # What its nodes ask is asked by the task that calls it, and so by those around that.
+        self.questions = Questions(live, host.questions)
 
     async def begin(self, caller: Caller) -> None:
         """Take the call's input. It needs no write of its own: what made the task due leads to the
@@ -370,10 +373,3 @@ class InnerRun(Run):
         inner = self._task.inner
         several = isinstance(inner, Inner) and inner.several
         return several or not self._host.lone or self._host.live.beside()
-
-    def question(self, node: str, value: Any) -> bytes:
-        """See `Run.question`."""
-        if self.live.log is not None:
-            return super().question(node, value)
-        self._host.question(node, value)  # a graph that keeps nothing asks through its caller
-        return self.live.freezer.value(value, f"The question of node {node!r}")

@@ -101,8 +101,9 @@ async def _drive(run: Run) -> None:
     finally:
         if not thrown_away:
             await run.close()
-    if run.refusal is not None:
-        raise run.refusal
+    refusal = run.refusal or run.questions.refusal
+    if refusal is not None:
+        raise refusal
 
 
 def result_of(run: Run) -> Result:

@@ -329,6 +329,7 @@ class _Opening:
             on_pending=self._call.on_pending,
             branch=self._branch,
             posted=bool(view is not None and view.messages),
+            late=len(self.run.questions.late(self._keeper.clock.time())),
             owner=view.head.owner if view is not None else None,
         )
 
@@ -365,9 +366,11 @@ class _Opening:
                 mark = Mark("taken over" if situation == "crashed" else "resumed")
                 log.add(mark, by=self._call.by)
                 self._take_messages(posted)
+                self.run.questions.take_expired()
             case Action.ANSWER:
                 self._take_messages(None)
                 self._answer(self._call.input)
+                self.run.questions.take_expired()
             case Action.ANSWER_WITH_INPUT:
                 self._take_messages(None)
                 self._answer(Command(resume=self._call.input))
@@ -405,10 +408,7 @@ class _Opening:
             self.run.teller.hold(take_input(live, onto), values=False)
 
     def _answer(self, command: Command[Any]) -> None:
-        scope = self._live.scope
-        open_ids = [ask.id for ask in scope.all_open_asks()]
-        answers = match_answers(command.resume, open_ids, scope.answers, self._key.thread)
-        encoded = self._encoded(answers)
+        encoded = self._encoded(self._matched(command.resume))
         self._write_beside(command)
         self._record_answers(encoded)
 
@@ -442,9 +442,12 @@ class _Opening:
         They are recorded as asked there, and the answers go to them.
         """
         fork = self._fork(onto, asks=True)
-        answers = match_answers(self._call.input.resume, list(fork.asks), (), self._key.thread)
-        encoded = self._encoded({fork.asks[name]: value for name, value in answers.items()})
+        late = self.run.questions.late(self._keeper.clock.time(), fork.asking())
+        asked, thread = list(fork.asks), self._key.thread
+        answers = match_answers(self._call.input.resume, asked, (), thread, late)
         fork.ask_again()
+        named = {fork.asks[name]: value for name, value in answers.items()}
+        encoded = self._encoded(self.run.questions.checked(named))
         self._write_beside(self._call.input)
         self._record_answers(encoded)
         return fork.receipt
@@ -462,9 +465,8 @@ class _Opening:
                 f"Thread {self._key.thread!r} is being run, and an update or a goto beside an "
                 f"answer needs it at rest. Give the answer alone, or wait for that run to end."
             )
-        scope, codec = self._live.scope, self._live.definition.codec
-        open_ids = [ask.id for ask in scope.all_open_asks()]
-        answers = match_answers(self._call.input.resume, open_ids, scope.answers, self._key.thread)
+        codec = self._live.definition.codec
+        answers = self._matched(self._call.input.resume)
         self._encoded(answers)  # refuses what cannot be stored
         message = answer_message(
             self._keeper.chance.id(),
@@ -477,10 +479,17 @@ class _Opening:
     def _take_messages(self, own: Message | None) -> None:
         if self._view is None or not self._view.messages:
             return
-        now = self._keeper.clock.time()
-        verdicts = take_answers(self._log, self._live.scope, self._view.messages, now)
+        questions = self.run.questions
+        verdicts = take_answers(self._log, self._live, questions, self._view.messages)
         if own is not None and own.id in verdicts:
             self.run.refusal = verdict_error(verdicts[own.id], self._key.thread)
+
+    def _matched(self, resume: Any) -> Mapping[str, Any]:
+        scope, questions = self._live.scope, self.run.questions
+        open_ids = [ask.id for ask in scope.all_open_asks()]
+        late = questions.late(self._keeper.clock.time())
+        matched = match_answers(resume, open_ids, scope.answers, self._key.thread, late)
+        return questions.checked(matched)
 
     def _encoded(self, answers: Mapping[str, Any]) -> dict[str, bytes]:
         freezer = self._live.freezer
@@ -488,6 +497,7 @@ class _Opening:
 
     def _record_answers(self, answers: Mapping[str, bytes]) -> None:
         blobs = self._live.freezer.take_new()
+        self.run.questions.given = answers.keys()
         body, by, now = Answers(answers), self._call.by, self._keeper.clock.time()
         self._log.add(body, now, by=by, blobs=blobs)
         self._live.scope.answer(body, by, now)

@@ -27,6 +27,7 @@ from durable_graph.engine.execute import (
 )
 from durable_graph.engine.inbox import take_answers
 from durable_graph.engine.live import LiveThread, Onto
+from durable_graph.engine.questions import Questions
 from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.engine.steps import Calls, Running, end_all
 from durable_graph.engine.stream import Stream, Within
@@ -36,7 +37,6 @@ from durable_graph.errors import (
     GraphInterrupt,
     GraphRecursionError,
     InvalidUpdateError,
-    MissingCheckpointerError,
 )
 from durable_graph.log.delta import SAME, Encoded, diff, flat
 from durable_graph.log.fold import Due, Scope
@@ -52,7 +52,7 @@ from durable_graph.log.records import (
 from durable_graph.log.seal import CommitInfo
 from durable_graph.ports.backend import Backend
 from durable_graph.state.channel import PREVIOUS, Channel
-from durable_graph.types import START, UNSET, RunnableConfig
+from durable_graph.types import START, RunnableConfig
 
 if TYPE_CHECKING:
     from durable_graph.store import BaseStore
@@ -89,6 +89,7 @@ class Run:
         self.live = live
         self.stream = stream
         self.teller = Teller(live, stream)
+        self.questions = Questions(live)
         self.refusal: Exception | None = None
         """What to raise at the end: why the caller's own answer was not taken up."""
         self.around = False
@@ -424,7 +425,8 @@ class Run:
             await log.flush()
 
     async def _take_answers(self) -> bool:
-        """Take up answers that others have left; whether a task can go on with them."""
+        """Take up answers that others have left, and what holds where a deadline has passed;
+        whether a task can go on with them."""
         log = self.live.log
         if log is None or self._backend is None:
             return False
@@ -432,11 +434,16 @@ class Run:
             # Messages that were taken up, but not yet settled, would be taken up again.
             await log.flush(wait=True)
         reading = await self._backend.read(log.key, unless=log.position)
-        if reading is None or not reading.messages:
+        messages = () if reading is None else reading.messages
+        if not messages and not self.questions.late(self.live.clock.time()):
             return False
-        self._write_down()
-        take_answers(log, self.live.scope, reading.messages, self.live.clock.time())
+        told = list(self._unwritten)
+        receipt = self._write_down()
+        take_answers(log, self.live, self.questions, messages)
+        self.questions.take_expired()
         await log.flush()
+        for item, outcome in enumerate(told):
+            self.teller.result(outcome, receipt.at(receipt.item + item))
         return bool(self.live.scope.runnable())
 
     async def _ask(self) -> None:
@@ -583,27 +590,6 @@ class Run:
         """What the last run of an entrypoint saved, a fresh copy; ``None`` if there is nothing."""
         value = self.live.scope.values.get(PREVIOUS)
         return None if value is None else self.live.freezer.thaw(value)
-
-    def question(self, node: str, value: Any) -> bytes:
-        """A question of a node, encoded.
-
-        Raises:
-            MissingCheckpointerError: there is no log to keep it in.
-            InvalidUpdateError: it cannot be stored.
-        """
-        if self.live.log is None:
-            raise MissingCheckpointerError(
-                f"Node {node!r} asks a question, but its graph has no checkpointer to keep it in. "
-                f"Compile it with one: compile(checkpointer=InMemorySaver())."
-            )
-        return self.live.freezer.value(value, f"The question of node {node!r}")
-
-    def answer(self, interrupt: str) -> Any:
-        """A fresh copy of an answer; `UNSET` if there is none yet."""
-        answer = self.live.scope.whole.answers.get(interrupt)
-        if answer is None or answer.value is None:
-            return UNSET
-        return self.live.freezer.thaw(answer.value)
 
     def emit(self, data: Any) -> None:
         """Emit a custom event."""

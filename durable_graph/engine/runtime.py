@@ -9,7 +9,7 @@ from durable_graph.definition.node import Injection
 from durable_graph.engine.context import TaskContext, running_task
 from durable_graph.engine.control import RunControl
 from durable_graph.log.fold import Due
-from durable_graph.types import UNSET, ExecutionInfo, RunnableConfig, StreamWriter
+from durable_graph.types import ExecutionInfo, RunnableConfig, StreamWriter
 from durable_graph.typing import ContextT
 
 if TYPE_CHECKING:
@@ -279,11 +279,9 @@ class _NoRun:
     def calls(self, task: TaskContext) -> NoReturn:
         raise RuntimeError("A runtime made by hand has no run to make a step in.")
 
-    def question(self, node: str, value: Any) -> NoReturn:
+    @property
+    def questions(self) -> NoReturn:
         raise RuntimeError("A runtime made by hand has no run that could ask.")
-
-    def answer(self, interrupt: str) -> Any:
-        return UNSET
 
     def emit(self, data: Any) -> None:
         if self._writer is not None:

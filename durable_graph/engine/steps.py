@@ -27,6 +27,7 @@ from durable_graph.decisions.retry import retry_in
 from durable_graph.decisions.steps import Move, move, step_id
 from durable_graph.definition.node import Injection, hints_of, name_of
 from durable_graph.definition.policies import retries_of, timeout_of
+from durable_graph.engine.asking import swallowed
 from durable_graph.engine.context import TaskContext, running_task
 from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.execute import describe, in_context, new_context
@@ -447,6 +448,7 @@ class Calls:
     ) -> Any:
         """Call a function with the context of a step; what it asks is asked by its owners."""
         stream, context = self._run.stream, new_context(child)
+        stop: BaseException | None = None
         try:
             try:
                 if inspect.iscoroutinefunction(_bare(function)):
@@ -455,12 +457,17 @@ class Calls:
                     result = await workers.run(function, context)
                     if inspect.isawaitable(result):
                         result = await in_context(context, _awaiting(result), stream, deadline)
-            except (GraphInterrupt, BaseExceptionGroup) as stop:
+            except (GraphInterrupt, BaseExceptionGroup) as error:
+                stop = error
+            if stop is not None:
+                # Not while it is being handled: see `execute`.
                 if child.calls is not None and _asks(stop):
                     await child.calls.settle(stop)
-                raise
+                raise stop
             if child.calls is not None:
                 await child.calls.settle()
+            if child.questions:  # before there is a result that would be found next time
+                raise swallowed(child)
             return result
         finally:
             if child.inner is not None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import orjson
 
+from durable_graph.decisions.answers import DEADLINE
 from durable_graph.definition.context import coerce_context
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.call import Call, Policies
@@ -80,6 +81,8 @@ def read_call(
         raise ConfigError(f"on_pending is 'reject', 'answer' or 'supersede', not {on_pending!r}.")
     if by is not None and not _is_text(by):
         raise ConfigError(f"by= names who calls, as text that can be written, not {by!r}.")
+    if by == DEADLINE:
+        raise ConfigError(f"by={by!r} is how answers are marked that hold because of a deadline.")
     if control is not None and not isinstance(control, RunControl):
         raise ConfigError(f"control= is a RunControl, not {control!r}.")
     if store is None and definition.stored:

@@ -189,6 +189,11 @@ class Ask:
     default: bytes | None = None
 
     @property
+    def content(self) -> bytes:
+        """What makes it this question: its id is bound to it."""
+        return self.value if self.schema is None else b"%b\0%b" % (self.value, self.schema)
+
+    @property
     def parts(self) -> tuple[bytes, ...]:
         """Everything encoded in it."""
         return tuple(p for p in (self.value, self.schema, self.default) if p is not None)

@@ -84,6 +84,28 @@ def test_a_question_waits_for_its_answer(run: Run) -> None:
     ]
 
 
+def test_an_approval_comes_from_another_process(run: Run) -> None:
+    """One process asks and ends; others look, answer wrongly, answer, and read the record."""
+    asked = run("approval.py", "ask", 250)
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.startswith("asked: {'pay': 250, 'to': 'ACME'} until 20")
+    assert run("approval.py", "show").stdout == asked.stdout
+    assert "refused: The answer does not fit" in run("approval.py", "answer", "bob", "maybe").stdout
+    answered = run("approval.py", "answer", "ann", "yes")
+    assert answered.stdout == "{'to': 'ACME', 'amount': 250, 'outcome': 'paid'}\n", answered.stderr
+    record = run("approval.py", "record").stdout
+    assert record.startswith("{'pay': 250, 'to': 'ACME'}: {'approved': True} by ann on 20")
+    assert run("approval.py", "late").stdout == answered.stdout
+
+
+def test_an_approval_that_nobody_gives(run: Run) -> None:
+    """The time is over at once: what holds then is on record as the deadline's answer."""
+    asked = run("approval.py", "ask", 250, 0)
+    assert (asked.returncode, asked.stdout) == (0, ""), asked.stderr
+    record = run("approval.py", "record").stdout
+    assert "{'approved': False, 'reason': 'nobody answered'} by deadline on 20" in record
+
+
 def test_a_chat_remembers_on_its_own_thread_only(run: Run) -> None:
     """Monday knows the name that Monday was told; each answer is shown once."""
     ended = run("chat_thread.py")

@@ -15,6 +15,7 @@ from durable_graph.engine import editing, inbox, inner, invoke, opening, run, ru
 from durable_graph.log import codec, delta, records
 from durable_graph.log.records import (
     Answers,
+    Ask,
     Body,
     Commit,
     DueTask,
@@ -48,13 +49,18 @@ def known() -> dict[str, set[str]]:
         "body": {kind.__name__ for kind in get_args(Body)},
         "commit": _names(Commit),
         "outcome": _names(Outcome),
+        "ask": _names(Ask),
+        "answers": _names(Answers),
         "due task": _names(DueTask),
         "step": _names(Step),
         "state of a step": {"claimed", "done", "failed"},
         "header": _names(Header) | _names(CommitInfo),
         "mark": _marks(),
         "reason": _reasons(),
-        "verdict": {"", inbox._ANSWERED, inbox._UNKNOWN, "None"},
+        "verdict": {
+            *("", "None"),
+            *(inbox._ANSWERED, inbox._INVALID, inbox._LATE, inbox._UNKNOWN),
+        },
     }
 
 
@@ -107,12 +113,14 @@ def _note(found: dict[str, set[str]], body: Body) -> None:
         case Mark(event):
             found["mark"].add(event)
         case Answers():
-            pass
+            _fill(found["answers"], body)
 
 
 def _note_outcomes(found: dict[str, set[str]], outcomes: Any) -> None:
     for outcome in outcomes:
         _fill(found["outcome"], outcome)
+        for ask in outcome.asks:
+            _fill(found["ask"], ask)
         for update in outcome.writes:
             _note_ops(found, update.values())
 

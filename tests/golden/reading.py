@@ -94,3 +94,10 @@ def _task(task: PregelTask) -> Iterator[str]:
         yield f"    result {told(task.result)}"
     for question in task.interrupts:
         yield f"    asks {question.id} {told(question.value)}"
+        if question.response_schema is not None:
+            yield f"      of this kind: {told(question.response_schema)}"
+        if question.deadline is not None:
+            yield f"      until {question.deadline}"
+        if question.answer is not None and (question.response_schema or question.deadline):
+            value, by, time = question.answer
+            yield f"      was answered {told(value)} by {by} at {time}"

@@ -11,6 +11,7 @@ from tests.golden import (
     stories_of_policies,
     stories_of_runs,
     stories_of_steps,
+    stories_of_terms,
     stories_of_trouble,
     stories_of_values,
 )
@@ -23,6 +24,7 @@ STORIES: Final[tuple[Story, ...]] = (
     *stories_of_runs.STORIES,
     *stories_of_people.STORIES,
     *stories_of_policies.STORIES,
+    *stories_of_terms.STORIES,
     *stories_of_trouble.STORIES,
     *stories_of_keeping.STORIES,
     *stories_of_steps.STORIES,

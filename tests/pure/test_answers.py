@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_graph.decisions.answers import interrupt_id, match_answers
+from durable_graph.decisions.answers import all_answers, interrupt_id, is_over, match_answers
 from durable_graph.errors import AlreadyAnsweredError, AmbiguousAnswerError, UnknownInterruptError
+from durable_graph.log.records import Answer, Answers, Ask
 
 ONE, TWO, DONE, OTHER = ("1" * 32, "2" * 32, "d" * 32, "e" * 32)
 
@@ -52,6 +53,40 @@ def test_a_question_nobody_asked_has_no_answer() -> None:
     """An id that is not open is refused; the error says what is."""
     with pytest.raises(UnknownInterruptError, match=f"no open question {OTHER}; it asks .*{ONE}"):
         match_answers({OTHER: 1}, [ONE], [], "t")
+
+
+def test_an_answer_after_the_deadline_is_refused() -> None:
+    """By id, and bare where nothing else is open; else a bare one is for what is left."""
+    for resume in ({ONE: 1}, {TWO: 2, ONE: 1}):
+        with pytest.raises(AlreadyAnsweredError, match=r"deadline.*nothing was changed"):
+            match_answers(resume, [ONE, TWO], [], "t", [ONE])
+    with pytest.raises(AlreadyAnsweredError, match="deadline"):
+        match_answers("yes", [ONE, TWO], [], "t", [ONE, TWO])
+    assert match_answers("yes", [ONE, TWO], [], "t", [ONE]) == {TWO: "yes"}
+
+
+@pytest.mark.parametrize(
+    ("deadline", "now", "over"), [(None, 9e9, False), (5.0, 4.9, False), (5.0, 5.0, True)]
+)
+def test_a_deadline_is_over_from_its_moment_on(
+    deadline: float | None, now: float, over: bool
+) -> None:
+    """Not only after it; and never where there is none."""
+    assert is_over(Ask(ONE, b"1", deadline=deadline), now) is over
+
+
+ANN = Answer(b"1", "ann", 5.0)
+
+
+def test_answers_are_written_down_by_hand_and_moment() -> None:
+    """Those of one person at one time together, and those that a deadline left without a value."""
+    over = Answer(None, "deadline", 5.0)
+    given = {ONE: ANN, TWO: Answer(b"2", "bob", 5.0), DONE: ANN, OTHER: over}
+    assert list(all_answers(given)) == [
+        (Answers({ONE: b"1", DONE: b"1"}), "ann", 5.0),
+        (Answers({TWO: b"2"}), "bob", 5.0),
+        (Answers({}, (OTHER,)), "deadline", 5.0),
+    ]
 
 
 def test_an_empty_mapping_answers_nothing() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from durable_graph import START, Command, StateGraph, interrupt
-from durable_graph.errors import GraphInterrupt
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.runtime.kit import Items, chain
@@ -112,24 +111,6 @@ async def test_finally_runs_when_a_question_stops_the_node(
 
     await chain(("node", node), saver=saver).ainvoke({}, config)
     assert cleaned == [True]
-
-
-async def test_a_node_that_catches_its_question_decides_itself(
-    saver: Saver, config: RunnableConfig
-) -> None:
-    """`except BaseException` is the node's own doing: it finishes and nothing is asked."""
-
-    async def node(state: Items) -> Items:
-        try:
-            interrupt("?")
-        except GraphInterrupt as stop:
-            return {"items": [stop.interrupts[0].value]}
-        return {}
-
-    assert await chain(("node", node), saver=saver).ainvoke({}, config) == {
-        "items": ["?"],
-        "count": 0,
-    }
 
 
 async def test_a_sync_node_asks_like_any_other(saver: Saver, config: RunnableConfig) -> None:

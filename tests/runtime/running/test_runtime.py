@@ -156,7 +156,10 @@ async def test_a_node_can_be_tried_with_a_runtime_made_by_hand() -> None:
     assert said == ["u", "token"]
     assert repr(runtime) == "<Runtime of node 'no node', attempt 1>"
     assert await node({}, Runtime(context=Who("u"), store=store)) == {"items": [None, None, 1]}
-    for call in (lambda: runtime._task.ask("?"), lambda: runtime._task.host.calls(runtime._task)):
+    for call in (
+        lambda: runtime._task.host.questions,
+        lambda: runtime._task.host.calls(runtime._task),
+    ):
         with pytest.raises(RuntimeError, match="made by hand"):
             call()
 

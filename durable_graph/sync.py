@@ -275,7 +275,7 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         subgraphs: Literal[True],
         version: Literal["v1"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[GivenContextT]],
     ) -> Iterator[tuple[Any, ...]]: ...
     @overload
     def stream(

@@ -81,7 +81,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         policies: Policies | None = None,
     ) -> None:
         self.definition = definition
-        self.checkpointer = checkpointer if isinstance(checkpointer, Saver) else None
+        self.checkpointer: Saver | None = checkpointer if isinstance(checkpointer, Saver) else None
         self._keeps: Keeps = next(
             (k for k, given in _GIVEN.items() if given is checkpointer), "call"
         )
@@ -236,7 +236,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
         subgraphs: Literal[True],
         version: Literal["v1"] = "v1",
-        **options: Unpack[RunOptions],
+        **options: Unpack[RunOptions[ContextT]],
     ) -> RunStream[tuple[Any, ...]]: ...
     @overload
     def astream(

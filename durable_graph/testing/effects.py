@@ -19,10 +19,9 @@ life: Final[ContextVar[object]] = ContextVar("durable_graph_life")
 
 
 class _Meant(NamedTuple):
-    """What a node means to do once, however often it runs."""
+    """What a node or one of its steps means to do once, however often it runs."""
 
-    thread: str | None
-    task: str
+    place: str
     name: str
     nth: int
 
@@ -35,6 +34,7 @@ class Effect:
         name: what was to be done.
         node: the node that wanted it.
         task: its task: the same for every execution of it.
+        place: the idempotency key that it runs under: that of its task, or of a step within it.
         thread: the thread; ``None`` for a run that is not stored.
         step: the superstep.
         nth: which one by this name it is in this execution of the node, from 0.
@@ -45,6 +45,7 @@ class Effect:
     name: str
     node: str
     task: str
+    place: str
     thread: str | None
     step: int
     nth: int
@@ -54,7 +55,7 @@ class Effect:
     @property
     def meant(self) -> _Meant:
         """What it has in common with what other executions of its task do in its place."""
-        return _Meant(self.thread, self.task, self.name, self.nth)
+        return _Meant(self.place, self.name, self.nth)
 
 
 class EffectLog:
@@ -113,9 +114,20 @@ class EffectLog:
             took_place = key is None or key not in self._keys
             if key is not None:
                 self._keys.add(key)
-            due, thread = task.due, task.host.thread
-            step = due.step + 1
-            self._calls.append(Effect(name, due.node, due.id, thread, step, nth, key, took_place))
+            due = task.due
+            self._calls.append(
+                Effect(
+                    name=name,
+                    node=due.node,
+                    task=due.id,
+                    place=task.idempotency_key,
+                    thread=task.host.thread,
+                    step=due.step + 1,
+                    nth=nth,
+                    key=key,
+                    took_place=took_place,
+                )
+            )
         return took_place
 
     def duplicates(self) -> list[str]:

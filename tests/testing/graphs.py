@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
-from durable_graph import END, START, MessagesState, Runtime, Send, StateGraph, interrupt
+from durable_graph import END, START, MessagesState, Runtime, Send, StateGraph, interrupt, step
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.testing import EffectLog, ScriptedModel
+from durable_graph.types import NOT_DONE, StepClaim
 
 __all__ = ["SOUND", "WRONG", "Log", "order"]
 
@@ -72,10 +73,30 @@ def chat(service: EffectLog, key: Callable[[Runtime], str | None]) -> StateGraph
     return graph.add_conditional_edges("speak", again, ["speak", END])
 
 
+def steps(service: EffectLog, key: Callable[[Runtime], str | None]) -> StateGraph[Log]:
+    """One node with an effect at each of two steps, of which each is asked about after a crash."""
+
+    async def charge() -> str:
+        service.add("charge")
+        return "charged"
+
+    def asked(claim: StepClaim) -> Any:
+        (*done,) = (call for call in service.calls if call.place == claim.idempotency_key)
+        return "charged" if done else NOT_DONE
+
+    async def pay(state: Log) -> Log:
+        first = await step("deposit", charge, reconcile=asked)
+        rest = await step("rest", charge, reconcile=asked)
+        return {"log": [first, rest]}
+
+    return StateGraph(Log).add_node(pay).add_edge(START, "pay")
+
+
 SOUND: dict[str, tuple[Callable[..., StateGraph[Any]], dict[str, Any]]] = {
     "order": (order, {"log": ["ordered"]}),
     "parts": (parts, {"parts": ["a", "b", "c"]}),
     "chat": (chat, {"messages": "Hi"}),
+    "steps": (steps, {"log": ["ordered"]}),
 }
 
 
@@ -150,6 +171,13 @@ def _fresh(
     return bind
 
 
+def _step_without_question(service: EffectLog, kept: dict[str, int]) -> StateGraph[Log]:
+    async def pay(state: Log) -> Log:
+        return {"log": [await step("charge", lambda: str(service.add("charge")))]}
+
+    return StateGraph(Log).add_node(pay).add_edge(START, "pay")
+
+
 WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "an effect without a key": (
         _fresh(_without_key),
@@ -180,6 +208,11 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
         _fresh(_skips_what_it_began),
         {"log": []},
         r"checkpoint 2 is loop step 1, then detour, undisturbed loop step 1, then goal",
+    ),
+    "a step of which nobody asks": (
+        _fresh(_step_without_question),
+        {"log": []},
+        "going on raises StepOutcomeUnknownError: .*'charge'",
     ),
     "an effect after a crash only": (
         _fresh(_skips_what_it_began),

@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from durable_graph import Command, Interrupt, Send
 from durable_graph.log.codec import Codec, UnstorableValueError, blob_reference, blobs_in
 from tests.pure.values import TAGS, form, hostile_dicts, values
 
@@ -156,6 +157,9 @@ def own_zone() -> ZoneInfo:
         collections.defaultdict(lambda: 1),
         collections.defaultdict(collections.deque),
         collections.UserDict(a=1),
+        Send("node", 1),
+        Command(goto="node"),
+        Interrupt("?"),
         collections.ChainMap({"a": 1}),
         re.compile("a"),
         memoryview(b"abcd").cast("i"),

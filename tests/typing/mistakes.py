@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
-from durable_graph import START, InMemorySaver, Runtime, StateGraph, entrypoint, step, task
+from durable_graph import (
+    START,
+    InMemorySaver,
+    Runtime,
+    StateGraph,
+    entrypoint,
+    register_type,
+    step,
+    task,
+)
 from durable_graph.types import RunnableConfig
 
 
@@ -29,6 +38,10 @@ def tell(state: State) -> State:
 def count(state: Other) -> State:
     return {"tpoic": "log"}  # wrong: no such key
 
+
+register_type("user", User, lambda user: user.nmae, lambda data, _: User(data))  # wrong: no such
+register_type("user", User, lambda user: user.name, lambda data, _: str(data))  # wrong: no user
+register_type("user", User, version="2")  # wrong: a version is a number
 
 builder = StateGraph(State)
 builder.add_node("tell", count, input_schema=State)  # wrong: the node reads something else

@@ -153,12 +153,14 @@ def _fields(value: Any) -> dict[str, Any]:
         for field in dataclasses.fields(value)
         if hasattr(value, field.name)
     }
-    # What `__post_init__` and others have set beside them; but not what is computed when needed.
+    # What `__post_init__` and others have set beside them; but not what is computed when needed,
+    # nor what `typing` notes on an object that was made as `Box[int](...)`.
     kind = type(value)
     beside = {
         name: item
         for name, item in getattr(value, "__dict__", {}).items()
         if name not in fields
+        and name != "__orig_class__"
         and not isinstance(getattr(kind, name, None), functools.cached_property)
     }
     return fields | beside

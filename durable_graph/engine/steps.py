@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -156,6 +156,10 @@ def step(
     nobody knows whether `fn` has done its work; see `reconcile`. If `fn` raises, it counts as not
     done, and is called again when the node runs again; if it cannot know, as after a timeout, it
     raises `OutcomeUnknownError`. Within `fn`, ``get_runtime().idempotency_key`` is the step's own.
+    A sync `fn` that is cancelled runs on in its thread, which nothing can stop: its outcome, too,
+    is for `reconcile` to find out.
+
+    With `max_concurrency` in the call's config, at most so many steps of one execution run at once.
 
     Args:
         key: what it is called; of one execution of a node, each step has another key.
@@ -227,6 +231,10 @@ class Calls:
         self._made: dict[str, StepFuture[Any]] = {}
         self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()
+        # Of one execution's, and not of all: a step that waits for steps of its own would hold a
+        # place that those need.
+        at_once = run.live.call.max_concurrency
+        self._places = asyncio.Semaphore(at_once) if at_once else None
 
     def start(self, call: Call) -> StepFuture[Any]:
         """Start a step; from any thread.
@@ -370,7 +378,10 @@ class Calls:
                 future.set_exception(error)
             return
         name = f"durable_graph {call.kind} {call.name}"
-        task = self._run.loop.create_task(self._do(call, id, digest, next), name=name)
+        done = self._do(call, id, digest, next)
+        if self._places is not None:
+            done = _in_turn(self._places, done)
+        task = self._run.loop.create_task(done, name=name)
         self._running[id] = Running(task, digest, [owner])
         future.follow(task)
         task.add_done_callback(lambda _: self._running.pop(id, None))
@@ -525,6 +536,15 @@ class Calls:
         if types:
             self._run.live.definition.codec.learn(types)
             self._run.live.freezer.learn(types)
+
+
+async def _in_turn(places: asyncio.Semaphore, done: Coroutine[Any, Any, T]) -> T:
+    """Await something once there is a place for it."""
+    try:
+        async with places:
+            return await done
+    finally:
+        done.close()  # if it never got one
 
 
 async def end_all(running: Iterable[Running]) -> None:

@@ -200,7 +200,8 @@ class entrypoint:  # noqa: N801 - a decorator
     And it may take what nodes may take.
 
     Args:
-        checkpointer: where threads are stored; without one, nothing is.
+        checkpointer: where threads are stored; without one, nothing is. Of one that is called
+            within a graph also True or False; see `StateGraph.compile`.
         store: what the function gets as its store.
         context_schema: the type of the context that a call brings.
         retry_policy: when to run the function again after it failed.
@@ -224,14 +225,14 @@ class entrypoint:  # noqa: N801 - a decorator
 
     def __init__(
         self,
-        checkpointer: Saver | None = None,
+        checkpointer: Saver | bool | None = None,
         store: BaseStore | None = None,
         *,
         context_schema: Any = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         timeout: float | timedelta | TimeoutPolicy | None = None,
     ) -> None:
-        if checkpointer is not None and not isinstance(checkpointer, Saver):
+        if checkpointer is not None and not isinstance(checkpointer, (Saver, bool)):
             hint = " Write @entrypoint()." if callable(checkpointer) else ""
             raise TypeError(
                 f"The checkpointer is a saver such as InMemorySaver() or SqliteSaver('state.db'), "

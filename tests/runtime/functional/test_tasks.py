@@ -188,6 +188,58 @@ async def test_tasks_call_tasks(saver: Saver, config: RunnableConfig) -> None:
     assert effects == [1, 2, 1, 2]
 
 
+async def test_so_many_tasks_run_at_once(saver: Saver, config: RunnableConfig) -> None:
+    """As many as `max_concurrency` says; tasks that wait for others do not stand in their way."""
+    running: list[int] = []
+    most = [0]
+
+    @task
+    async def leaf(number: int) -> int:
+        running.append(number)
+        most[0] = max(most[0], len(running))
+        await asyncio.sleep(0)
+        running.remove(number)
+        return number
+
+    @task
+    async def branch() -> int:
+        return sum(await asyncio.gather(*(leaf(number) for number in range(10))))
+
+    @entrypoint(saver)
+    async def flow(_: Any) -> list[int]:
+        return await asyncio.gather(*(branch() for _ in range(3)))
+
+    limited: RunnableConfig = {**config, "max_concurrency": 1}
+    assert await flow.ainvoke("go", limited) == [45, 45, 45]
+    assert most == [1]
+    wide: RunnableConfig = {"configurable": {"thread_id": "wide"}, "max_concurrency": 4}
+    assert await flow.ainvoke("go", wide) == [45, 45, 45]
+    assert 1 < most[0] <= 12
+
+
+async def test_tasks_that_never_got_their_turn_end(saver: Saver, config: RunnableConfig) -> None:
+    """A flow that fails leaves none behind, begun or not."""
+    begun = Effects()
+
+    @task
+    async def hold(number: int) -> None:
+        begun.append(number)
+        await asyncio.get_running_loop().create_future()
+
+    @entrypoint(saver)
+    async def flow(_: Any) -> None:
+        for number in range(3):
+            hold(number)
+        while not begun:
+            await asyncio.sleep(0)
+        raise ValueError("no")
+
+    limited: RunnableConfig = {**config, "max_concurrency": 1}
+    with pytest.raises(ValueError, match="no"):
+        await flow.ainvoke("go", limited)
+    assert begun == [0]
+
+
 async def test_a_task_that_is_not_idempotent_is_claimed(
     saver: Saver, config: RunnableConfig
 ) -> None:

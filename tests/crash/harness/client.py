@@ -35,6 +35,8 @@ class Client:
         self.thread = thread
         self._tell = tell
         self._durability: Durability = durability
+        self.subgraphs = False
+        """Whether graphs within the graph are watched, too."""
 
     def config(self, checkpoint: str | None = None, **more: Any) -> RunnableConfig:
         """The config that names the thread, or a checkpoint of it."""
@@ -51,6 +53,7 @@ class Client:
             stream_mode=["tasks", "checkpoints"],
             version="v2",
             durability=self._durability,
+            subgraphs=self.subgraphs,
             **options,
         )
         async for part in stream:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypedDict
 
 from durable_graph import (
+    END,
     START,
     Command,
     NodeError,
@@ -278,6 +279,59 @@ def large(effects: EffectFile) -> StateGraph:
     )
 
 
+def nested(effects: EffectFile) -> StateGraph:
+    """A graph in a graph in a graph, with a question within and a sibling beside."""
+    inner = fan_out(effects).compile()
+    middle = (
+        StateGraph(State)
+        .add_node("first", node(effects, "first"))
+        .add_node("inner", inner)
+        .add_node("ask", asking(effects, "ask", "which?"))
+        .add_sequence([("then", sync_node(effects, "then"))])
+        .add_edge(START, "first")
+        .add_edge("first", "inner")
+        .add_edge("first", "ask")
+        .add_edge(["inner", "ask"], "then")
+    )
+    return (
+        StateGraph(State)
+        .add_node("middle", middle.compile())
+        .add_node("beside", node(effects, "beside"))
+        .add_node("last", node(effects, "last"))
+        .add_edge(START, "middle")
+        .add_edge(START, "beside")
+        .add_edge(["middle", "beside"], "last")
+    )
+
+
+def calling(effects: EffectFile) -> StateGraph:
+    """A node that calls a graph twice, and then asks; and one whose graph remembers."""
+    inner = chain(effects).compile()
+    kept = question(effects).compile(checkpointer=True)
+
+    async def call(state: State, runtime: Runtime) -> State:
+        with effects.of(runtime):
+            first = await inner.ainvoke({"log": ["one"]})
+            second = await inner.ainvoke({"log": ["two"]})
+            answer = interrupt(f"after {len(second['log'])}?")
+            return {"log": [*first["log"], answer, *second["log"]]}
+
+    def remember(state: State, runtime: Runtime) -> State:
+        with effects.of(runtime):
+            return {"log": kept.invoke({"log": [f"round {state.get('count', 0)}"]})["log"]}
+
+    async def turn(state: State, runtime: Runtime) -> State:
+        with effects.of(runtime):
+            return {"count": state.get("count", 0) + 1}
+
+    return (
+        StateGraph(State)
+        .add_sequence([("call", call), ("remember", remember), ("turn", turn)])
+        .add_edge(START, "call")
+        .add_conditional_edges("turn", lambda state: "remember" if state["count"] < 2 else END)
+    )
+
+
 def wide(effects: EffectFile) -> StateGraph:
     """Eight at once, each of which takes longer than the one before, and then a join."""
     graph = StateGraph(State).add_node("join", node(effects, "join"))
@@ -330,6 +384,8 @@ GRAPHS: dict[str, Callable[[EffectFile], StateGraph]] = {
         entry,
         failing,
         large,
+        nested,
+        calling,
         wide,
         long,
     )

@@ -105,6 +105,9 @@ async def check_thread(
     await check_log(graph.checkpointer, thread, branches=branches)
 
     history = [one async for one in graph.aget_state_history(config)]
+    for ns in await namespaces(graph.checkpointer, thread):
+        inner: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ns}}
+        history += [one async for one in graph.aget_state_history(inner)]
     known = {one.checkpoint_id for one in history}
     ended = {task.id for one in history for task in one.tasks if task.result is not None}
     for ack in acks:
@@ -139,11 +142,21 @@ async def check_log(saver: Saver, thread: str, *, branches: int = 1) -> None:
     records = await saver.backend.scan(key, ((1, head.seq),))
     assert [record.seq for record in records] == list(range(1, head.seq + 1)), "I4: gaps"
     headers = [open_header(record, thread) for record in records]
-    infos = [header.commit for header in headers if header.commit is not None]
-    labels = {info.branch for info in infos}
+    infos = [(header.ns, header.commit) for header in headers if header.commit is not None]
+    labels = {info.branch for _, info in infos}
     assert len(labels) == branches, f"I4: {len(labels)} branches instead of {branches}"
-    for before, info in pairwise(infos):
-        assert info.parent == before.id or info.branch == info.id, "I4: an unlabelled branch"
+    for ns in {ns for ns, _ in infos}:
+        of_graph = [info for other, info in infos if other == ns]
+        for before, info in pairwise(of_graph):
+            assert info.parent == before.id or info.branch == info.id, "I4: an unlabelled branch"
+
+
+async def namespaces(saver: Saver, thread: str) -> set[str]:
+    """Those of all graphs within that a thread's log knows of."""
+    reading = await saver.backend.read(ThreadKey.of(thread))
+    assert reading is not None
+    records = await saver.backend.scan(ThreadKey.of(thread), ((1, reading.head.seq),))
+    return {open_header(record, thread).ns for record in records} - {""}
 
 
 def acknowledged_again(effects: Sequence[Effect], acks: Sequence[Ack]) -> list[Effect]:

@@ -100,6 +100,11 @@ async def _many(client: Client) -> None:
     await finish(client, {"log": ["input"], "count": 200})
 
 
+async def _watch(client: Client) -> None:
+    client.subgraphs = True
+    await finish(client)
+
+
 SCRIPTS: dict[str, Script] = {
     "chain": Script("chain", finish),
     "loop": Script("loop", finish),
@@ -114,6 +119,9 @@ SCRIPTS: dict[str, Script] = {
     "entry": Script("entry", _route),
     "large": Script("large", finish),
     "failing": Script("failing", _again),
+    "nested": Script("nested", finish),
+    "nested, watched": Script("nested", _watch),
+    "calling": Script("calling", finish),
     "update": Script("chain", _update),
     "fork": Script("chain", _fork, branches=2),
     "replay": Script("chain", _replay, branches=2),

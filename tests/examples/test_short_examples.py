@@ -132,6 +132,22 @@ def test_time_travel_runs_only_what_follows(run: Run) -> None:
     assert lines[-1] == "Why did the pizza cross the road? To get to the other side."
 
 
+def test_graphs_within_a_graph_go_on_where_they_were(run: Run) -> None:
+    """The draft is written once, though its question is answered later; all checks are made."""
+    ended = run("subgraphs.py")
+    assert ended.returncode == 0, ended.stderr
+    lines = [line.strip() for line in ended.stdout.splitlines()]
+    assert lines.count("writing") == 1
+    assert "next: ('draft',) and within: ('approve',)" in lines
+    assert [line for line in lines if line.startswith("ended")] == [
+        "ended: draft > approve",
+        "ended: draft",
+        *["ended: review > check"] * 3,
+        "ended: review",
+    ]
+    assert lines[-1].endswith("'notes': ['dull', 'dull', 'fine']}")
+
+
 def test_a_fan_out_gathers_in_order_and_is_not_done_twice(run: Run) -> None:
     """200 results in the order of their items; a second call finds them done."""
     expected = "200 digests, the first f5201cf5, the last fcdd5f4b"

@@ -1,8 +1,9 @@
 """Random graphs whose nodes end in a drawn order, and what is needed to run and compare them.
 
 A world is drawn as stages, one behind the other: single nodes, fan-outs, sends, loops, branches
-of unequal length that meet in a join, commands, questions, and nodes that fail once. What a node
-writes depends on everything it saw, so a difference anywhere shows in all that follows.
+of unequal length that meet in a join, commands, questions, nodes that fail once, and graphs
+within. What a node writes depends on everything it saw, so a difference anywhere shows in all
+that follows.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from hypothesis import strategies as st
 
@@ -118,7 +119,7 @@ def own_document(name: str, mark: int, old: Any) -> Any:
     return pages
 
 
-Kind = Literal["node", "fan", "uneven", "sends", "loop", "ask", "command", "flaky"]
+Kind = Literal["node", "fan", "uneven", "sends", "loop", "ask", "command", "flaky", "graph"]
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ specs: st.SearchStrategy[Spec] = st.builds(
     st.lists(
         st.builds(
             Stage,
-            st.sampled_from(["node", "fan", "uneven", "sends", "loop", "ask", "command", "flaky"]),
+            st.sampled_from(get_args(Kind)),
             st.integers(2, 4),
             st.booleans(),
         ),
@@ -176,6 +177,7 @@ class World:
         for number, stage in enumerate(self.spec.stages):
             for letter in "abcde":
                 annotations[f"of_{stage.kind}{number}{letter}"] = Any
+        self._annotations = annotations
         graph = StateGraph(schema_of(**annotations))
         ends, join = [START], False
         for number, stage in enumerate(self.spec.stages):
@@ -219,6 +221,9 @@ class World:
 
                 graph.add_conditional_edges(first, scatter, [worker])
                 return [first], [worker]
+            case "graph":
+                graph.add_node(name, self._within(name, letters))
+                return [name], [name]
             case "loop":
                 body, out = f"{name}a", f"{name}b"
                 graph.add_node(body, self._node(body)).add_node(out, self._node(out))
@@ -234,6 +239,15 @@ class World:
                 for other in others:
                     graph.add_node(other, self._node(other))
                 return [first], others
+
+    def _within(self, name: str, letters: Sequence[str]) -> CompiledGraph:
+        """A graph of its own: nodes side by side, of which one fails once, and one that asks."""
+        shown = schema_of(**{f"of_{name}a": Any})  # what else it writes is its own
+        graph = StateGraph(schema_of(**self._annotations), output_schema=shown)
+        for letter in letters:
+            graph.add_node(letter, self._node(letter, "flaky")).add_edge(START, letter)
+        graph.add_node(f"{name}e", self._node(f"{name}e", "ask"))
+        return graph.add_edge(letters, f"{name}e").compile()
 
     def _node(self, name: str, kind: Kind = "node", goto: Sequence[str] = ()) -> Any:
         self._names.append(name)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from durable_graph.decisions.plan import Plan
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.definition.graph import GraphDefinition
+from durable_graph.errors import InvalidUpdateError
 from durable_graph.log.delta import SAME, Encoded, Op, Written, flat
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Commit, Outcome
 
-__all__ = ["advance", "changes", "faded"]
+__all__ = ["advance", "changes", "faded", "with_results"]
 
 
 def changes(
@@ -63,6 +64,23 @@ def faded(
     """What closes a superstep, with all gone that lasts one superstep and was not written anew."""
     gone = [key for key in definition.fading if key in values and key not in delta]
     return {**delta, **dict.fromkeys(gone, ("-",))}, {**after, **dict.fromkeys(gone)}
+
+
+def with_results(
+    definition: GraphDefinition, reducers: Reducers, scope: Scope
+) -> Mapping[str, Encoded]:
+    """The state with the results of finished tasks in it, as people want to see it."""
+    done = [
+        (due.node, outcome)
+        for index, due in enumerate(scope.due)
+        if (outcome := scope.outcomes.get(index)) is not None and outcome.done
+    ]
+    try:
+        _, after = changes(definition, reducers, scope.values, done)
+    except InvalidUpdateError:  # they exclude each other: going on will say so
+        return scope.values
+    merged = {**scope.values, **after}
+    return {key: value for key, value in merged.items() if value is not None}
 
 
 def advance(

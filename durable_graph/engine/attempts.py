@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from durable_graph.decisions.retry import time_left
 from durable_graph.engine.execute import Failure, Halt, execute, node_input
-from durable_graph.engine.runlog import Receipt
 from durable_graph.errors import NodeError, NodeFailedError
 from durable_graph.log.records import Outcome
 
@@ -95,9 +94,8 @@ async def _to_the_handler(run: Run, index: int, failure: Failure) -> NodeError:
     live, outcome = run.live, failure.outcome
     await run.end_calls(index)
     outcome.caught = outcome.error
-    receipt = Receipt()
+    receipt = live.write_results([outcome], {outcome.index: failure})
     if live.log is not None:
-        receipt = live.write_results([outcome])
         await live.log.flush()
-    run.teller.failure(failure, receipt)
+    run.teller.release(receipt)
     return NodeError(live.scope.due[index].node, failure.error, outcome.error or "")

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from durable_graph.decisions.answers import interrupt_id
 from durable_graph.engine.live import LiveThread, Onto
-from durable_graph.engine.runlog import Receipt
 from durable_graph.log.fold import Due, Scope, task_id
 from durable_graph.log.namespace import renamed
 from durable_graph.log.records import Ask, Commit, DueTask, Kept, Outcome
@@ -32,7 +31,6 @@ class Fork:
             is one of a graph within, which those tasks stood beside.
 
     Attributes:
-        receipt: of the commit that begins it.
         asks: the ids of questions on the branch, by those that they had.
         names: the ids of tasks, likewise.
     """
@@ -62,7 +60,7 @@ class Fork:
             known=known,
             kept=tuple(map(self._kept, scopes)),
         )
-        self.receipt = live.commit(body, info, onto=onto, by=live.call.by)
+        live.commit(body, info, onto=onto, by=live.call.by)
 
     def ns(self, ns: str) -> str:
         """Where a graph of the checkpoint is on the branch."""
@@ -72,12 +70,11 @@ class Fork:
         """What the checkpoint asks, as it is asked there."""
         return [a for asks in self._inner.asked.values() for a in asks if a.id in self.asks]
 
-    def ask_again(self) -> Receipt:
+    def ask_again(self) -> None:
         """Write down that the root graph's tasks ask what they asked."""
         outcomes = self._asking(self._inner)
-        receipt = self._live.write_results(outcomes)
+        self._live.write_results(outcomes)
         self._live.scope.record(outcomes)
-        return receipt
 
     def _called(self) -> list[Scope]:
         """The graphs within that tasks of the checkpoint have called, each behind the one around

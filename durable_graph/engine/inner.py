@@ -33,7 +33,7 @@ from durable_graph.errors import (
 )
 from durable_graph.log.fold import Scope
 from durable_graph.log.namespace import called_ns, kept_ns, numbered, parts
-from durable_graph.log.records import Caller, DueTask, Outcome
+from durable_graph.log.records import Caller, DueTask, Mark, Outcome
 from durable_graph.types import START, UNSET, Command
 
 __all__ = ["InnerRun", "Keeps", "call_inside"]
@@ -284,10 +284,9 @@ class InnerRun(Run):
             info = live.next_info("input", ())
             joins = without_deferred(live.scope.joins)
             planned = plan_goto(live.definition, joins, outcome)
-            receipt = live.add_result(START, outcome, info, planned, caller=caller)
-            self.teller.hold(receipt)
+            live.add_result(START, outcome, info, planned, caller=caller)
         else:
-            self.teller.hold(take_input(live, caller=caller), values=False)
+            take_input(live, caller=caller)
         entering = bool(live.scope.due) and live.scope.due[0].node == START
         if entering and not live.definition.start.branches:
             await self.enter()
@@ -300,7 +299,7 @@ class InnerRun(Run):
         live = self.live
         thread = live.call.thread or ""
         live.definition.check_due((due.node for due in live.scope.due), thread)
-        self.teller.hold(Receipt())  # of one that is over, its end is all there is to see
+        self.teller.present()  # of one that is over, its end is all there is to see
         self.teller.release()
 
     def check_halted(self) -> None:
@@ -322,12 +321,15 @@ class InnerRun(Run):
         finally:
             self._entering = False
 
-    async def stop(self, error: BaseException | None) -> Receipt:
+    async def stop(self, error: BaseException | None) -> None:
         """Write down the results it has; that it ended is for its caller to write."""
-        receipt = self._write_down()
+        self._write_down()
         if error is not None:
             await self._flush_if_watched()
-        return receipt
+            self.teller.release()
+
+    def _end(self, stop: Stop) -> None:
+        """How it ended is for its caller to write, too."""
 
     async def _write_step(self, log: RunLog, stop: Stop | None) -> None:
         rides = self._entering or (self._rides and stop is not None and stop.status == "finished")
@@ -348,21 +350,19 @@ class InnerRun(Run):
 
     async def _ask(self) -> None:
         """End with the questions of its tasks, as questions of the task that calls it."""
-        receipt = await self._tell_results()
-        self.teller.asking(receipt)
+        await self._tell_results()
+        self.teller.mark(Mark("asking"), Receipt())
+        self.teller.release()
         self._task.questions.update({ask.id: ask for ask in self.live.scope.all_open_asks()})
         raise GraphInterrupt(self.live.interrupts())
 
     async def _take_answers(self) -> bool:
         return False  # whoever owns the thread looks for them once all its tasks have stopped
 
-    async def _tell_results(self) -> Receipt:
-        told = list(self._unwritten)
-        receipt = self._write_down()
+    async def _tell_results(self) -> None:
+        self._write_down()
         await self._flush_if_watched()
-        for item, outcome in enumerate(told):
-            self.teller.result(outcome, receipt.at(receipt.item + item))
-        return receipt.at(receipt.item + len(told))
+        self.teller.release()
 
     async def _flush_if_watched(self) -> None:
         log = self.live.log

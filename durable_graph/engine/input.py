@@ -8,7 +8,6 @@ from durable_graph.decisions.plan import without_deferred
 from durable_graph.decisions.results import read_input, read_start
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.live import LiveThread, Onto
-from durable_graph.engine.runlog import Receipt
 from durable_graph.errors import InvalidUpdateError
 from durable_graph.log.codec import UnstorableValueError
 from durable_graph.log.records import Caller, Commit, DueTask
@@ -18,9 +17,7 @@ from durable_graph.types import START, Command, Overwrite
 __all__ = ["input_digest", "take_input"]
 
 
-def take_input(
-    live: LiveThread, onto: Onto | None = None, *, caller: Caller | None = None
-) -> Receipt:
+def take_input(live: LiveThread, onto: Onto | None = None, *, caller: Caller | None = None) -> None:
     """Make the call's input the result of the start.
 
     Args:
@@ -36,7 +33,7 @@ def take_input(
     joins = without_deferred(live.scope.joins)
     body = Commit(delta={}, joins=joins, due=[DueTask(START)], known=[outcome], caller=caller)
     info = live.next_info("input", (), branch=onto is not None)
-    return live.commit(body, info, onto=onto, by=live.call.by)
+    live.commit(body, info, onto=onto, by=live.call.by)
 
 
 def input_digest(definition: GraphDefinition, value: Any, secret: bytes) -> str | None:

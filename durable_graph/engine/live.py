@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from durable_graph.decisions.advance import changes, faded
+from durable_graph.decisions.advance import changes, faded, with_results
 from durable_graph.decisions.freeze import Freezer
 from durable_graph.decisions.plan import Joins, Plan, plan, without_deferred
 from durable_graph.decisions.reduce import Reducers
@@ -33,6 +33,10 @@ from durable_graph.log.seal import CommitInfo
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.state.schema import Schema
 from durable_graph.types import START, Interrupt, Send
+
+if TYPE_CHECKING:
+    from durable_graph.engine.execute import Failure
+    from durable_graph.engine.teller import Teller
 
 __all__ = ["LiveThread"]
 
@@ -74,6 +78,8 @@ class LiveThread:
         self.chance = chance
         self.beside: Callable[[], bool] = _nobody
         """Whether others use the thread's values at this moment: graphs that run side by side."""
+        self.teller: Teller | None = None
+        """Who tells of what is written; ``None`` if nobody watches."""
         self._changed: tuple[Outcome, dict[str, Op], dict[str, Encoded | None]] | None = None
 
     # -- reading -----------------------------------------------------------------------------
@@ -94,12 +100,7 @@ class LiveThread:
 
     def with_results(self) -> Mapping[str, Encoded]:
         """The state with the results of finished tasks in it, as people want to see it."""
-        try:
-            _, after = self.change(self.finished())
-        except InvalidUpdateError:  # they exclude each other: going on will say so
-            return self.scope.values
-        merged = {**self.scope.values, **after}
-        return {key: value for key, value in merged.items() if value is not None}
+        return with_results(self.definition, self.reducers, self.scope)
 
     def finished(self) -> list[tuple[str, Outcome]]:
         """Nodes and results of the due tasks that have finished, in order."""
@@ -166,21 +167,37 @@ class LiveThread:
                 blobs = {**blobs, graph: self.definition.description}
             ns = self.scope.ns
             receipt = self.log.add(body, now, commit=info, onto=onto, ns=ns, by=by, blobs=blobs)
+        teller = self.teller
+        if teller is not None:
+            changed = teller.shows_values(body)
+            teller.results(body.outcomes, receipt)
         self.scope.commit(body, info, now, self.call.run, after)
         self.freezer.checkpoint = info.id
         if body.values is not None and self.scope.whole.nested:
             self.scope.complete(body)  # it is encoded when it is written, and that is later
+        if teller is not None:
+            teller.checkpoint(body, receipt, changed=changed)
         self._changed = None
         if self.freezer.heavy and not self.beside():
             self.freezer.keep(self.scope.whole.blobs())
         return receipt
 
-    def write_results(self, outcomes: Sequence[Outcome]) -> Receipt:
-        """Append results of due tasks to what the log's next flush writes."""
-        if self.log is None:
-            return Receipt()
-        blobs = self.freezer.take_new()
-        return self.log.add(TaskResults(outcomes), ns=self.scope.ns, blobs=blobs)
+    def write_results(
+        self, outcomes: Sequence[Outcome], failures: Mapping[int, Failure] | None = None
+    ) -> Receipt:
+        """Append results of due tasks to what the log's next flush writes.
+
+        Args:
+            outcomes: the results.
+            failures: what tasks have failed with, by index, for those who watch.
+        """
+        receipt = Receipt()
+        if self.log is not None:
+            blobs = self.freezer.take_new()
+            receipt = self.log.add(TaskResults(outcomes), ns=self.scope.ns, blobs=blobs)
+        if self.teller is not None:
+            self.teller.results(outcomes, receipt, failures)
+        return receipt
 
     def merged(self, node: str, outcome: Outcome) -> Mapping[str, Encoded]:
         """The state with one more result in it.

@@ -29,7 +29,7 @@ from durable_graph.engine.live import LiveThread, Onto
 from durable_graph.engine.owner import Owner, owner_is_alive
 from durable_graph.engine.reading import Place, View, check_end, check_ns, load
 from durable_graph.engine.run import Run
-from durable_graph.engine.runlog import Receipt, RunLog
+from durable_graph.engine.runlog import RunLog
 from durable_graph.engine.stream import Stream
 from durable_graph.errors import (
     CheckpointNotFoundError,
@@ -358,13 +358,12 @@ class _Opening:
             waits = deferred_in(live.scope.joins)
             due = [*(due.node for due in live.scope.due), *waits]
             live.definition.check_due(due, self._key.thread)
-        receipt = Receipt()
         match action:
             case Action.BEGIN | Action.BRANCH_BEGIN:
                 self._take_input(onto)
             case Action.GO_ON:
                 mark = Mark("taken over" if situation == "crashed" else "resumed")
-                log.add(mark, by=self._call.by)
+                log.add(mark, by=self._call.by, meta=self._meta)
                 self._take_messages(posted)
                 self.run.questions.take_expired()
             case Action.ANSWER:
@@ -375,13 +374,13 @@ class _Opening:
                 self._take_messages(None)
                 self._answer(Command(resume=self._call.input))
             case Action.BRANCH_ON:
-                receipt = self._fork(onto).receipt
+                self._fork(onto)
             case Action.BRANCH_ANSWER:
-                receipt = self._answer_on_fork(onto)
+                self._answer_on_fork(onto)
         if not live.scope.due:
             log.status = "finished"
         if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
-            self.run.teller.hold(receipt)
+            self.run.teller.present()
         entering = bool(live.scope.due) and live.scope.due[0].node == START
         if entering and not live.definition.start.branches:
             # Where the input leads needs no code to be run: that rides in the same write.
@@ -402,10 +401,9 @@ class _Opening:
             info = live.next_info("input", (), branch=onto is not None)
             joins = without_deferred(live.scope.joins)
             planned = plan_goto(live.definition, joins, outcome)
-            receipt = live.add_result(START, outcome, info, planned, onto=onto, by=self._call.by)
-            self.run.teller.hold(receipt)
+            live.add_result(START, outcome, info, planned, onto=onto, by=self._call.by)
         else:
-            self.run.teller.hold(take_input(live, onto), values=False)
+            take_input(live, onto)
 
     def _answer(self, command: Command[Any]) -> None:
         encoded = self._encoded(self._matched(command.resume))
@@ -435,7 +433,7 @@ class _Opening:
         whole = view is not None and bool(view.ns)
         return Fork(live, inner.copy(), onto, whole=whole, asks=asks)
 
-    def _answer_on_fork(self, onto: Onto | None) -> Receipt:
+    def _answer_on_fork(self, onto: Onto | None) -> None:
         """Answer questions of an earlier checkpoint, on a branch of its own.
 
         The branch's tasks are other tasks, with ids of their own, and so are their questions.
@@ -450,7 +448,6 @@ class _Opening:
         encoded = self._encoded(self.run.questions.checked(named))
         self._write_beside(self._call.input)
         self._record_answers(encoded)
-        return fork.receipt
 
     async def post(self) -> Message:
         """Leave the answer for the owner.
@@ -476,6 +473,12 @@ class _Opening:
         )
         return await self._keeper.backend.post(self._key, message)
 
+    @property
+    def _meta(self) -> Mapping[str, Any] | None:
+        """What the caller says about the run, if it is not what the last checkpoint says."""
+        given = self._call.metadata
+        return None if given == self._live.scope.meta else given
+
     def _take_messages(self, own: Message | None) -> None:
         if self._view is None or not self._view.messages:
             return
@@ -499,7 +502,7 @@ class _Opening:
         blobs = self._live.freezer.take_new()
         self.run.questions.given = answers.keys()
         body, by, now = Answers(answers), self._call.by, self._keeper.clock.time()
-        self._log.add(body, now, by=by, blobs=blobs)
+        self._log.add(body, now, by=by, meta=self._meta, blobs=blobs)
         self._live.scope.answer(body, by, now)
 
     @property

@@ -90,6 +90,8 @@ class Run:
         self.stream = stream
         self.teller = Teller(live, stream)
         self.questions = Questions(live)
+        if stream.modes:
+            live.teller = self.teller
         self.refusal: Exception | None = None
         """What to raise at the end: why the caller's own answer was not taken up."""
         self.around = False
@@ -105,6 +107,7 @@ class Run:
         """Why the run has ended, once it has."""
         self._steps = 0
         self._unwritten: list[Outcome] = []
+        self._failures: Mapping[int, Failure] = {}
         self._calling: dict[int, dict[str, Running]] = {}
         self._pause_at = live.clock.monotonic() + _SLICE
         exit_only = live.log is not None and live.log.durability == "exit"
@@ -179,26 +182,27 @@ class Run:
         live.scope.outcomes[0] = Outcome(0, outcome.writes, tuple(goto), tuple(sends))
         await self._close_step()
 
-    async def stop(self, error: BaseException | None) -> Receipt:
+    async def stop(self, error: BaseException | None) -> None:
         """Write down that the run ended before its graph did, and the results it has.
 
         Args:
             error: what a task or a decision failed with; ``None`` for a cancelled run.
-
-        Returns:
-            Where those results came to stand.
         """
         log = self.live.log
-        if log is None or log.broken or log.status != "running":
-            return Receipt()
+        if log is None:
+            self._write_down()
+            self.teller.release()
+            return
+        if log.broken or log.status != "running":
+            return
         if not log.claimed and log.durability != "exit":
-            return Receipt()  # the thread never was this run's
+            return  # the thread never was this run's
         log.status = "stopped" if error is None else "failed"
         log.reason = "cancelled" if error is None else type(error).__name__
-        receipt = self._write_down()
+        self._write_down()
         log.add(Mark(log.status, log.reason))
         await log.flush()
-        return receipt
+        self.teller.release()
 
     async def close(self) -> None:
         """Make sure that everything is durable before the caller hears of the run's end."""
@@ -236,8 +240,8 @@ class Run:
         Raises:
             BaseException: that.
         """
-        told, known = list(self._unwritten), len(self._unwritten)
         self._unwritten += [failure.outcome for failure in failures]
+        self._failures = {failure.outcome.index: failure for failure in failures}
         error = failures[0].error
         if self._collects and len(failures) > 1:
             names = [self.live.scope.due[failure.outcome.index].node for failure in failures]
@@ -245,11 +249,7 @@ class Run:
                 f"{len(names)} tasks of a superstep failed: {', '.join(names)}",
                 [failure.error for failure in failures],
             )
-        receipt = await self.stop(error)
-        for place, outcome in enumerate(told, receipt.item):
-            self.teller.result(outcome, receipt.at(place))
-        for place, failure in enumerate(failures, receipt.item + known):
-            self.teller.failure(failure, receipt.at(place))
+        await self.stop(error)
         raise error
 
     @property
@@ -323,7 +323,7 @@ class Run:
         finally:
             # Cancelled or not: what has been written has happened.
             if not live.log.broken:
-                self.teller.result(outcome, receipt)
+                self.teller.release(receipt)
         await self.stream.wait_for_room()
 
     async def _close_step(self) -> None:
@@ -336,7 +336,6 @@ class Run:
             self._refuse(error)
             await self.stop(error)
             raise
-        written = bool(delta) or _any_writes(results)
         if live.definition.fading:
             delta, after = faded(live.definition, scope.values, delta, after)
         planned = plan(live.definition, scope.joins, results)
@@ -345,39 +344,45 @@ class Run:
             self.stream.supersteps += 1
         stop = self.stopped = self._stop_after(results, planned.due)
         riders, self._unwritten = self._unwritten, []
-        told = self.teller.keep(riders)
         if self._first_attempts:
             self._first_attempts.clear()
         snapshot = log is not None and log.snapshot_due(scope.whole.size)
         body = advance(delta, after, scope, planned, riders, snapshot=snapshot)
         info = live.next_info("loop", [node for node, _ in results])
-        receipt = live.commit(body, info, after)
+        live.commit(body, info, after)
+        if stop is not None:
+            self._end(stop)
         if log is not None:
             await self._write_step(log, stop)
-        self.teller.step(told, receipt, written=written)
-        if stop is not None and stop.reason == BREAKPOINT and not self.around:
-            self.teller.breakpoint(receipt.at(len(told)))
+        self.teller.release()
+
+    def _end(self, stop: Stop) -> None:
+        """The thread's status from the next write on; why it is not running, the log says too."""
+        log = self.live.log
+        if log is not None:
+            log.status, log.reason = stop.status, stop.reason
+        if stop.status != "finished":
+            mark = Mark(stop.status, stop.reason)
+            self.teller.mark(mark, log.add(mark) if log is not None else Receipt())
 
     async def _write_step(self, log: RunLog, stop: Stop | None) -> None:
         """Have the commit of a superstep written; if the run ends there, along with that."""
-        if stop is not None:
-            log.status, log.reason = stop.status, stop.reason
         await log.flush()
 
     async def _halt(self, reason: str) -> None:
         """End the run because a graph that one of its tasks calls has stopped in the middle."""
-        log, told = self.live.log, list(self._unwritten)
         control = self.live.call.control if reason == DRAINED else None
-        self.stopped = _drained(control) if control is not None else Stop("stopped", reason)
-        receipt = self._write_down()
-        if log is not None:
-            log.status, log.reason = "stopped", reason
-            log.add(Mark("stopped", reason))
-            await log.flush()
-        for item, outcome in enumerate(told):
-            self.teller.result(outcome, receipt.at(receipt.item + item))
-        if control is None:
-            self.teller.breakpoint(receipt.at(receipt.item + len(told)))
+        stop = _drained(control) if control is not None else Stop("stopped", reason)
+        await self._stop_with(stop)
+
+    async def _stop_with(self, stop: Stop) -> None:
+        """End the run before its graph ends, with the results it has."""
+        self.stopped = stop
+        self._write_down()
+        self._end(stop)
+        if self.live.log is not None:
+            await self.live.log.flush()
+        self.teller.release()
 
     def _refuse(self, error: InvalidUpdateError) -> None:
         """Results that cannot be taken in are failures: going on runs their tasks again."""
@@ -417,12 +422,7 @@ class Run:
 
     async def _drain(self, control: RunControl) -> None:
         """Stop before a superstep, having been asked to since the last one was committed."""
-        stop = self.stopped = _drained(control)
-        log = self.live.log
-        if log is not None:
-            log.status, log.reason = stop.status, stop.reason
-            log.add(Mark("stopped", DRAINED))
-            await log.flush()
+        await self._stop_with(_drained(control))
 
     async def _take_answers(self) -> bool:
         """Take up answers that others have left, and what holds where a deadline has passed;
@@ -437,37 +437,22 @@ class Run:
         messages = () if reading is None else reading.messages
         if not messages and not self.questions.late(self.live.clock.time()):
             return False
-        told = list(self._unwritten)
-        receipt = self._write_down()
+        self._write_down()
         take_answers(log, self.live, self.questions, messages)
         self.questions.take_expired()
         await log.flush()
-        for item, outcome in enumerate(told):
-            self.teller.result(outcome, receipt.at(receipt.item + item))
+        self.teller.release()
         return bool(self.live.scope.runnable())
 
     async def _ask(self) -> None:
         """End the run with the questions that its tasks ask."""
-        log, told = self.live.log, list(self._unwritten)
-        self.stopped = Stop("asking")
-        if log is None:
-            return
-        log.status, log.reason = "asking", None
-        receipt = log.add(
-            TaskResults(told) if told else Mark("asking"), blobs=self.live.freezer.take_new()
-        )
-        self._unwritten = []
-        await log.flush()
-        for item, outcome in enumerate(told):
-            self.teller.result(outcome, receipt.at(receipt.item + item))
-        self.teller.asking(receipt.at(receipt.item + len(told)))
+        await self._stop_with(Stop("asking"))
 
-    def _write_down(self) -> Receipt:
+    def _write_down(self) -> None:
         """Results that would ride in the superstep's commit get a record of their own."""
-        if not self._unwritten:
-            return Receipt()
-        results, self._unwritten = self._unwritten, []
-        return self.live.write_results(results)
+        if self._unwritten:
+            results, self._unwritten = self._unwritten, []
+            self.live.write_results(results, self._failures)
 
     def _keep_last(self, log: RunLog) -> None:
         """In "exit" durability: the state at the end, as one commit on what there was.
@@ -494,6 +479,8 @@ class Run:
                 log.add(Steps(steps), ns=ns, last=True)
         for answers, who, given in all_answers(root.answers):
             log.add(answers, given, by=who, last=True)
+        if log.status != "finished":
+            log.add(Mark(log.status, log.reason), last=True)
         graphs = {scope.graph or "" for scope in root.nested.values()}
         log.keep_only({*root.blobs(), self.live.definition.fingerprint, *graphs})
 
@@ -611,10 +598,6 @@ class Run:
 
 def _drained(control: RunControl) -> Stop:
     return Stop("stopped", DRAINED, GraphDrained(control.drain_reason or "shutdown"))
-
-
-def _any_writes(results: Sequence[tuple[str, Outcome]]) -> bool:
-    return any(outcome.writes for _, outcome in results)
 
 
 def _last_commit(scope: Scope, before: Mapping[str, Encoded], results: Sequence[Outcome]) -> Commit:

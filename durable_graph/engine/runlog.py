@@ -44,19 +44,19 @@ _LATEST = 12
 
 @dataclass(slots=True)
 class Receipt:
-    """Where a draft came to stand: record and place in it; `seq` is 0 until it is written."""
+    """Where a draft comes to stand: record, place in it, and when that record was begun; `seq` is
+    0 for what is not written."""
 
     seq: int = 0
     item: int = 0
-
-    def at(self, item: int) -> Receipt:
-        """Another place in the same record."""
-        return Receipt(self.seq, item)
+    time: float = 0.0
 
 
 @dataclass(slots=True)
 class _Pending:
-    drafts: list[tuple[Draft, Receipt]] = field(default_factory=list)
+    drafts: list[Draft] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    first: int = 0
     blobs: dict[str, bytes] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
     requested: bool = False
@@ -111,6 +111,9 @@ class RunLog:
         self._pending = _Pending()
         self._flight: _Pending | None = None
         self._unwritten = 0
+        self._end = head.seq if head is not None else 0
+        """Number of the last record that was appended, written or not."""
+        self._transacting = False
         self._error: BaseException | None = None
         self._failed_at = 0.0
 
@@ -163,6 +166,7 @@ class RunLog:
         onto: tuple[Ranges, int] | None = None,
         ns: str = "",
         by: str | None = None,
+        meta: Mapping[str, Any] | None = None,
         blobs: Mapping[str, bytes] | None = None,
         settled: Mapping[str, str] | None = None,
         last: bool = False,
@@ -170,18 +174,37 @@ class RunLog:
         """Append a record to what the next `flush` writes.
 
         In "exit" durability only a `last` record is written.
+
+        Args:
+            body: the record.
+            time: when it happened; by default now.
+            commit: of a commit, what its header says.
+            onto: path and weight of the position that a commit follows, if that is not the head.
+            ns: namespace of the graph it belongs to.
+            by: who is behind it.
+            meta: what the caller says about its run, where that is not what it was.
+            blobs: large values it refers to.
+            settled: verdicts on messages that it takes up.
+            last: whether it is among what an "exit" run writes at its end.
         """
         now = self._clock.time() if time is None else time
-        draft = Draft(body, now, self.run, by, ns, commit, onto)
-        receipt = Receipt()
         pending = self._pending
         if blobs:
             pending.blobs.update(blobs)
         if settled:
             pending.settled.update(settled)
-        if self.durability != "exit" or last:
-            pending.drafts.append((draft, receipt))
+        if self.durability == "exit" and not last:
+            return Receipt()
+        if pending.drafts and (item := _joined(pending.drafts[-1], body, ns)):
+            receipt = Receipt(self._end, item, pending.drafts[-1].time)
+        else:
+            # Nobody else appends under this epoch: where it will stand is known before it does.
+            self._end += 1
             self._unwritten += 1
+            pending.first = pending.first or self._end
+            pending.drafts.append(Draft(body, now, self.run, by, ns, commit, onto, meta))
+            receipt = Receipt(self._end, 0, now)
+        pending.receipts.append(receipt)
         return receipt
 
     def keep_only(self, blobs: Collection[str]) -> None:
@@ -211,7 +234,7 @@ class RunLog:
             pending.requested = True
             if self._flight is None:
                 self._writer.request(self)
-        if wait or self.durability == "sync":
+        if wait or self.durability == "sync" or self._transacting:
             await self._until_written()
         while self._unwritten > _AHEAD and self._error is None:
             await self._until_written()
@@ -243,6 +266,8 @@ class RunLog:
         self._raise()
         raised: list[BaseException] = []
         self._flight = _Pending()
+        self._end += 1
+        self._transacting = True
         self._writer.own(self._transact(work, applied, ns, raised))
         await self._until_written()
         if raised:
@@ -298,6 +323,8 @@ class RunLog:
             else:
                 self.settled(Append(None, before, (), {}, {}), Outcome.REFUSED)
             return
+        if not self._pending.drafts:  # what waits is told when it is written
+            self._end -= 1
         self._land()
         if self._pending.requested:
             self._writer.request(self)
@@ -307,11 +334,11 @@ class RunLog:
         `settled` or `failed` before it calls again."""
         pending, self._pending = self._pending, _Pending()
         self._flight = pending
-        drafts = _coalesce(pending.drafts, self.head.seq if self.head is not None else 0)
+        self._correct(pending)
         before = self.head
         head, records = seal(
             before,
-            drafts,
+            pending.drafts,
             key=self.key,
             secret=self.secret,
             epoch=self.epoch,
@@ -349,6 +376,14 @@ class RunLog:
         self._unwritten -= len(waiting.drafts)
         waiting.land()
 
+    def _correct(self, pending: _Pending) -> None:
+        """A transaction that came to nothing has left its number to what waited behind it."""
+        off = pending.first - 1 - (self.head.seq if self.head is not None else 0)
+        if off and pending.drafts:
+            self._end -= off
+            for receipt in pending.receipts:
+                receipt.seq -= off
+
     async def release(self, backend: Backend, lease: float) -> bool:
         """Let go of the thread after the run could not store its own end.
 
@@ -367,7 +402,7 @@ class RunLog:
             waits = not self.claimed and now == self.position
             return not waits or self._clock.monotonic() > self._failed_at + _LATEST * lease
         self._flight, self._pending = None, _Pending()
-        self.head = reading.head
+        self.head, self._end = reading.head, reading.head.seq
         self.epoch = reading.head.epoch  # which pruning has raised, if there was any
         self.status, self.reason = "stopped", "storage"
         self.add(Mark("stopped", "storage"), last=True)
@@ -402,6 +437,7 @@ class RunLog:
 
     def _land(self) -> None:
         flight, self._flight = self._flight, None
+        self._transacting = False
         if flight is not None:
             self._unwritten -= len(flight.drafts)
             flight.land()
@@ -411,24 +447,19 @@ class RunLog:
             raise self._error
 
 
-def _coalesce(pending: list[tuple[Draft, Receipt]], seq: int) -> list[Draft]:
-    """Task results of a graph that wait one behind the other become one record; steps likewise."""
-    if len(pending) == 1:
-        draft, receipt = pending[0]
-        receipt.seq = seq + 1
-        return [draft]
-    drafts: list[Draft] = []
-    for draft, receipt in pending:
-        last: Any = drafts[-1].body if drafts and drafts[-1].ns == draft.ns else None
-        if isinstance(draft.body, TaskResults) and isinstance(last, TaskResults):
-            receipt.seq, receipt.item = seq, len(last.outcomes)
-            last.outcomes = [*last.outcomes, *draft.body.outcomes]
-            continue
-        if isinstance(draft.body, Steps) and isinstance(last, Steps):
-            receipt.seq, receipt.item = seq, len(last.steps)
-            last.steps.extend(draft.body.steps)
-            continue
-        seq += 1
-        receipt.seq = seq
-        drafts.append(draft)
-    return drafts
+def _joined(before: Draft, body: Body, ns: str) -> int:
+    """Task results of a graph that wait one behind the other become one record; steps likewise.
+
+    Returns:
+        Where in that record the new ones begin; 0 if they need one of their own.
+    """
+    last: Any = before.body if before.ns == ns else None
+    if isinstance(body, TaskResults) and isinstance(last, TaskResults):
+        item = len(last.outcomes)
+        last.outcomes = [*last.outcomes, *body.outcomes]
+        return item
+    if isinstance(body, Steps) and isinstance(last, Steps):
+        item = len(last.steps)
+        last.steps.extend(body.steps)
+        return item
+    return 0

@@ -491,9 +491,8 @@ class Calls:
     async def _done(self, call: Call, id: str, entry: Callable[..., Step], value: Any) -> Any:
         freezer, due = self._run.live.freezer, self._owner.due
         encoded = freezer.value(value, f"What {call.what} of node {due.node!r} returned")
-        receipt = await self._write(entry("done", encoded))
-        if call.kind == "task":
-            self._run.teller.call_result(due, id, call.name, encoded, receipt)
+        done = entry("done", encoded)
+        self._run.teller.call_result(done, await self._write(done))
         return freezer.thaw(encoded)
 
     async def _transact(self, call: Call, entry: Callable[..., Step]) -> Any:

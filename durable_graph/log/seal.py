@@ -90,7 +90,11 @@ class CommitInfo:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A record's header, read."""
+    """A record's header, read.
+
+    `meta` is what the caller of the run that goes on here says about it, where it is not what the
+    last commit says.
+    """
 
     seq: int
     kind: Kind
@@ -100,6 +104,7 @@ class Header:
     by: str | None
     blobs: tuple[str, ...]
     commit: CommitInfo | None
+    meta: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -107,7 +112,7 @@ class Draft:
     """A record that has no place in the log yet.
 
     `commit` is there for commits; `onto` is the path and weight of the position that a commit
-    follows, if that is not the head.
+    follows, if that is not the head; `meta` for others, see `Header`.
     """
 
     body: Body
@@ -117,6 +122,7 @@ class Draft:
     ns: str = ""
     commit: CommitInfo | None = None
     onto: tuple[Ranges, int] | None = None
+    meta: Mapping[str, Any] | None = None
 
 
 def seal(
@@ -207,6 +213,8 @@ def _write_header(draft: Draft, seq: int, body: bytes, path: Ranges, weight: int
         header["by"] = draft.by
     if references := blobs_in(body):
         header["blobs"] = sorted(set(references))
+    if draft.meta is not None:
+        header["meta"] = draft.meta
     info = draft.commit
     if info is not None:
         header["id"] = info.id
@@ -309,7 +317,7 @@ def _is_sound(header: Header) -> bool:
     if not all(type(digest) is str for digest in header.blobs):
         return False
     if info is None:
-        return True
+        return header.meta is None or type(header.meta) is dict
     places = [place for part in info.path for place in part]
     return (
         all(type(number) is int for number in (info.step, info.weight, *places))
@@ -346,4 +354,5 @@ def _header(plain: dict[str, Any]) -> Header:
         )
         if kind == "commit"
         else None,
+        meta=None if kind == "commit" else plain.get("meta"),
     )

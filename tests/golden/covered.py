@@ -177,7 +177,7 @@ def _marks() -> set[str]:
             if isinstance(node, ast.Call) and _named(node.func) == "Mark":
                 found.update(_texts(node.args[0], vars(module)))
                 if _named(node.args[0]) == "status":  # of a run that did not come to its end
-                    found |= {"stopped", "failed"}
+                    found |= {"asking", "stopped", "failed"}
     return found
 
 

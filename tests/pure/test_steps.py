@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from durable_graph.decisions.steps import Move, move, step_id
-from durable_graph.engine.runlog import Receipt, _coalesce
+from durable_graph.engine.runlog import _joined
 from durable_graph.log.fold import Scope
-from durable_graph.log.records import Body, Commit, DueTask, Mark, Step, Steps, TaskResults
+from durable_graph.log.records import Commit, DueTask, Mark, Outcome, Step, Steps, TaskResults
 from durable_graph.log.seal import Draft, open_record
 from tests.pure.bodies import SECRET, draft, info, sealed
 
@@ -141,15 +141,12 @@ def test_large_results_of_steps_are_kept() -> None:
 
 def test_steps_that_wait_together_are_one_record() -> None:
     """So a hundred steps at once cost one record a flush; what lies between keeps them apart."""
-    bodies: list[Body] = [Steps([CLAIMED]), Steps([DONE, FAILED]), Mark("asking"), Steps([DONE])]
-    pending = [(Draft(body, 1.0, "run"), Receipt()) for body in bodies]
-    pending.append((Draft(Steps([DONE]), 1.0, "run", ns="n:1"), Receipt()))
-    drafts = _coalesce(pending, 7)
-    assert [made.body for made in drafts] == [
-        Steps([CLAIMED, DONE, FAILED]),
-        Mark("asking"),
-        Steps([DONE]),
-        Steps([DONE]),
-    ]
-    assert [(r.seq, r.item) for _, r in pending] == [(8, 0), (8, 1), (9, 0), (10, 0), (11, 0)]
-    assert not any(isinstance(made.body, TaskResults) for made in drafts)
+    before = Draft(Steps([CLAIMED]), 1.0, "run")
+    assert _joined(before, Steps([DONE, FAILED]), "") == 1
+    assert _joined(before, Steps([DONE]), "n:1") == 0
+    assert _joined(before, TaskResults([Outcome(0)]), "") == 0
+    assert before.body == Steps([CLAIMED, DONE, FAILED])
+    assert _joined(Draft(Mark("asking"), 1.0, "run"), Steps([DONE]), "") == 0
+    results = Draft(TaskResults([Outcome(0)]), 1.0, "run")
+    assert _joined(results, TaskResults([Outcome(1)]), "") == 1
+    assert results.body == TaskResults([Outcome(0), Outcome(1)])

@@ -92,11 +92,29 @@ def steps(service: EffectLog, key: Callable[[Runtime], str | None]) -> StateGrap
     return StateGraph(Log).add_node(pay).add_edge(START, "pay")
 
 
+def nested(service: EffectLog, key: Callable[[Runtime], str | None]) -> StateGraph[Log]:
+    """A graph as a node, and the same graph called by a node; it asks each time."""
+
+    def pay(state: Log, runtime: Runtime) -> Log:
+        answer: str = interrupt("Pay?")
+        service.add("charge", key=key(runtime))
+        return {"log": [answer]}
+
+    inner = StateGraph(Log).add_node(pay).add_edge(START, "pay").compile()
+
+    async def call(state: Log) -> Log:
+        return {"log": (await inner.ainvoke({}))["log"]}
+
+    graph = StateGraph(Log).add_node("inner", inner).add_node(call)
+    return graph.add_edge(START, "inner").add_edge("inner", "call")
+
+
 SOUND: dict[str, tuple[Callable[..., StateGraph[Any]], dict[str, Any]]] = {
     "order": (order, {"log": ["ordered"]}),
     "parts": (parts, {"parts": ["a", "b", "c"]}),
     "chat": (chat, {"messages": "Hi"}),
     "steps": (steps, {"log": ["ordered"]}),
+    "nested": (nested, {"log": ["ordered"]}),
 }
 
 

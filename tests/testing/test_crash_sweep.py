@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, InMemorySaver, RetryPolicy, Runtime, StateGraph
+from durable_graph import (
+    START,
+    InMemorySaver,
+    RetryPolicy,
+    Runtime,
+    StateGraph,
+    entrypoint,
+    interrupt,
+    task,
+)
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.testing import CrashSweepError, EffectLog, crash_sweep
@@ -40,7 +49,7 @@ async def test_a_sound_graph_passes(
     swept = await crash_sweep(
         build(service, keyed).compile,
         given,
-        answers=["yes"],
+        answers=["yes", "yes again"],
         effects=service,
         make_saver=make_saver,
     )
@@ -49,6 +58,27 @@ async def test_a_sound_graph_passes(
     assert {point.when for point in swept.points} == {"before", "after"}
     assert {point.call for point in swept.points} == set(range(1, len(swept.points) // 2 + 1))
     assert caplog.records == []
+
+
+async def test_a_function_as_a_graph_passes() -> None:
+    """What `make_graph` returns may be an entrypoint as well."""
+    service = EffectLog()
+
+    @task
+    async def charge(number: int, runtime: Runtime) -> str:
+        service.add(f"charge {number}", key=runtime.idempotency_key)
+        return f"charged {number}"
+
+    def make(saver: Saver) -> CompiledGraph:
+        @entrypoint(saver)
+        async def flow(number: int) -> list[str]:
+            charged = [await charge(one) for one in range(number)]
+            return [*charged, interrupt("Enough?")]
+
+        return flow
+
+    await crash_sweep(make, 2, answers=["yes"], effects=service)
+    service.check(["charge 0", "charge 1"])
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])

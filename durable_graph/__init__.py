@@ -4,6 +4,7 @@ Build a `StateGraph`, compile it with a saver, call it with a `thread_id`. Every
 stored before the next begins, and a run that was cut off goes on exactly where it was.
 """
 
+from durable_graph.cache import InMemoryCache
 from durable_graph.engine.asking import interrupt
 from durable_graph.engine.context import get_config, get_store, get_stream_writer
 from durable_graph.engine.control import RunControl
@@ -22,6 +23,7 @@ from durable_graph.types import (
     END,
     NOT_DONE,
     START,
+    CachePolicy,
     Command,
     Interrupt,
     Overwrite,
@@ -36,7 +38,9 @@ __all__ = [
     "END",
     "NOT_DONE",
     "START",
+    "CachePolicy",
     "Command",
+    "InMemoryCache",
     "InMemorySaver",
     "InMemoryStore",
     "Interrupt",

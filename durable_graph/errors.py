@@ -48,8 +48,8 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
 ``except Exception`` cannot swallow a question by accident. `NodeError` is no error itself: it is
 what an error handler is told about one.
 
-What is probably a mistake, but need not be one, is a warning: `UnknownKeyWarning`,
-`UnreachableNodeWarning`.
+What is probably a mistake, but need not be one, is a warning: `CacheWarning`,
+`UnknownKeyWarning`, `UnreachableNodeWarning`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyAnsweredError",
     "AmbiguousAnswerError",
+    "CacheWarning",
     "CheckpointNotFoundError",
     "ConfigError",
     "DurableGraphError",
@@ -367,6 +368,10 @@ class StepOutcomeUnknownError(OutcomeUnknownError, RuntimeError):
 
 class UnknownKeyWarning(UserWarning):
     """An update with a key that the state does not have; the key was left out."""
+
+
+class CacheWarning(UserWarning):
+    """A cache is asked for, or was to be used, and cannot be; nodes run as without it."""
 
 
 class UnreachableNodeWarning(UserWarning):

@@ -201,6 +201,22 @@ class SyncSaver:
         self.close()
 
 
+class SyncCache:
+    """The synchronous methods of a cache; each does what its async namesake does."""
+
+    def get(self: Any, keys: Any) -> Any:
+        """See `aget`."""
+        return call(partial(self.aget, keys))
+
+    def set(self: Any, entries: Any) -> None:
+        """See `aset`."""
+        call(partial(self.aset, entries))
+
+    def clear(self: Any, namespaces: Any = None) -> None:
+        """See `aclear`."""
+        call(partial(self.aclear, namespaces))
+
+
 class SyncStore:
     """The synchronous methods of a store; each does what its async namesake does."""
 
@@ -326,6 +342,10 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
     ) -> Iterator[Any]:
         """See `astream`."""
         return iterate(partial(self.astream, input, config, **options), self._beside())
+
+    def clear_cache(self: Any, nodes: Sequence[str] | None = None) -> None:
+        """See `aclear_cache`."""
+        call(partial(self.aclear_cache, nodes))
 
     def get_state(self: Any, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """See `aget_state`."""

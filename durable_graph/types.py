@@ -30,6 +30,7 @@ __all__ = [
     "START",
     "UNSET",
     "All",
+    "CachePolicy",
     "Command",
     "Durability",
     "ExecutionInfo",
@@ -368,6 +369,26 @@ class TimeoutPolicy:
     def of(cls, given: TimeoutPolicy | float | timedelta) -> TimeoutPolicy:
         """A policy from what people write: a number of seconds is the `run_timeout`."""
         return given if isinstance(given, TimeoutPolicy) else cls(run_timeout=given)
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """When a node's result may be taken from the cache that its graph was compiled with.
+
+    What is kept is what the node returned: its updates, and where its commands go. Its conditional
+    edges look at the state anew each time. Errors and questions are never kept.
+
+    Attributes:
+        key_func: what of the node's input the result depends on: gets the input, returns
+            anything that can be stored. ``None`` for the whole input.
+        ttl: seconds for which a result may be used; ``None`` for ever.
+        version: name another one when the node's code has changed, and what an earlier version
+            returned is not used any more.
+    """
+
+    key_func: Callable[[Any], Any] | None = None
+    ttl: float | None = None
+    version: str = ""
 
 
 def _seconds(name: str, given: Any) -> float | None:

@@ -14,6 +14,7 @@ from typing_extensions import TypeVar  # `typing` has defaults of type variables
 
 from durable_graph.types import (
     All,
+    CachePolicy,
     Command,
     Durability,
     OnPending,
@@ -61,6 +62,7 @@ class NodeOptions(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None
     timeout: TimeoutPolicy | float | timedelta | None
+    cache_policy: CachePolicy | None
     error_handler: Callable[..., Any] | None
     destinations: Mapping[str, str] | Sequence[str] | None
 

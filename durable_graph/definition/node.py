@@ -22,7 +22,7 @@ from typing import (
 
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.state.schema import Schema
-from durable_graph.types import Command, RetryPolicy, TimeoutPolicy
+from durable_graph.types import CachePolicy, Command, RetryPolicy, TimeoutPolicy
 
 if TYPE_CHECKING:
     from durable_graph.definition.graph import GraphDefinition
@@ -180,6 +180,7 @@ class Node:
         graph: the graph it runs, if it is one.
         retry: policies; the first whose `retry_on` matches an error decides.
         timeout: how long one attempt may take, if there is a limit.
+        cache: when its result may be one that was kept, if ever.
         handler: what runs in its place once it has failed for good, if anything does.
         defer: whether it waits until nothing else is due.
         metadata: the user's, shown in events.
@@ -196,6 +197,7 @@ class Node:
     graph: CompiledNode | None = None
     retry: tuple[RetryPolicy, ...] = ()
     timeout: TimeoutPolicy | None = None
+    cache: CachePolicy | None = None
     handler: Node | None = None
     defer: bool = False
     metadata: Mapping[str, Any] | None = None

@@ -11,9 +11,9 @@ from typing import Any
 
 from durable_graph.definition.node import Function
 from durable_graph.errors import GraphDefinitionError
-from durable_graph.types import RetryPolicy, TimeoutPolicy
+from durable_graph.types import CachePolicy, RetryPolicy, TimeoutPolicy
 
-__all__ = ["NodePolicies", "retries_of", "timeout_of"]
+__all__ = ["NodePolicies", "cache_of", "retries_of", "timeout_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,13 @@ class NodePolicies:
     Attributes:
         retry: when it is tried again.
         timeout: how long one attempt may take.
+        cache: when its result may be one that was kept.
         handler: what runs once it has failed for good.
     """
 
     retry: tuple[RetryPolicy, ...] | None = None
     timeout: TimeoutPolicy | None = None
+    cache: CachePolicy | None = None
     handler: Function | None = None
 
     @classmethod
@@ -37,6 +39,7 @@ class NodePolicies:
         *,
         retry_policy: Any = None,
         timeout: Any = None,
+        cache_policy: Any = None,
         error_handler: Any = None,
     ) -> NodePolicies:
         """What was given, checked.
@@ -48,6 +51,7 @@ class NodePolicies:
         return cls(
             None if retry_policy is None else retries_of(retry_policy, who),
             None if timeout is None else timeout_of(timeout, who),
+            None if cache_policy is None else cache_of(cache_policy, who),
             None if error_handler is None else Function.of(error_handler, handler, handles=True),
         )
 
@@ -56,6 +60,7 @@ class NodePolicies:
         return NodePolicies(
             defaults.retry if self.retry is None else self.retry,
             defaults.timeout if self.timeout is None else self.timeout,
+            defaults.cache if self.cache is None else self.cache,
             defaults.handler if self.handler is None else self.handler,
         )
 
@@ -97,6 +102,27 @@ def timeout_of(given: Any, who: str) -> TimeoutPolicy:
         return TimeoutPolicy.of(given)
     except ValueError as error:
         raise GraphDefinitionError(f"The timeout of {who} cannot be: {error}") from None
+
+
+def cache_of(given: Any, who: str) -> CachePolicy:
+    """The cache policy that was given.
+
+    Raises:
+        GraphDefinitionError: it is none, or one that cannot work.
+    """
+    if not isinstance(given, CachePolicy):
+        raise GraphDefinitionError(f"The cache policy of {who} is a CachePolicy, not {given!r}.")
+    if given.key_func is not None and not callable(given.key_func):
+        raise GraphDefinitionError(
+            f"The key_func of {who} is a function of the node's input, not {given.key_func!r}."
+        )
+    if given.ttl is not None and (type(given.ttl) not in (int, float) or not given.ttl > 0):
+        raise GraphDefinitionError(
+            f"The ttl of {who} is a number of seconds above 0, not {given.ttl!r}."
+        )
+    if not isinstance(given.version, str):
+        raise GraphDefinitionError(f"The version of {who} is a str, not {given.version!r}.")
+    return given
 
 
 def _wrong_with(policy: Any) -> str | None:

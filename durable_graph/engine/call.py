@@ -10,6 +10,7 @@ from durable_graph.engine.control import RunControl
 from durable_graph.types import UNSET, Command, Durability, OnPending, RunnableConfig, StepPolicy
 
 if TYPE_CHECKING:
+    from durable_graph.cache import BaseCache
     from durable_graph.store import BaseStore
 
 __all__ = ["Call", "Policies"]
@@ -22,9 +23,11 @@ class Policies:
     Attributes:
         step: what the failure of one task is to the others of its superstep: "fail_fast" ends
             them, "collect" lets them finish.
+        cache: where results of nodes are kept.
     """
 
     step: StepPolicy = "fail_fast"
+    cache: BaseCache | None = None
 
 
 _USUAL: Final = Policies()

@@ -19,6 +19,7 @@ from durable_graph.log.records import Ask
 from durable_graph.types import Command, RunnableConfig, StreamWriter
 
 if TYPE_CHECKING:
+    from durable_graph.engine.caching import Slot
     from durable_graph.engine.deadline import Deadline
     from durable_graph.engine.steps import Calls
     from durable_graph.store import BaseStore
@@ -164,6 +165,7 @@ class TaskContext:
         closed: whether the execution is over.
         deadline: until when it must have ended, if it has a timeout.
         error: what it is to handle, if it is an error handler's.
+        slot: its place in the graph's cache, if it has one.
     """
 
     __slots__ = (
@@ -179,6 +181,7 @@ class TaskContext:
         "inner",
         "pushed",
         "questions",
+        "slot",
         "spoken",
         "step",
     )
@@ -198,6 +201,7 @@ class TaskContext:
         self.closed = False
         self.deadline: Deadline | None = None
         self.error: NodeError | None = None
+        self.slot: Slot | None = None
         self.inner: InnerGraphs | None = None
         self._nth: dict[bytes, int] = {}
 

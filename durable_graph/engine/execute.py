@@ -14,6 +14,7 @@ from durable_graph.decisions.results import Result, read_result, read_route
 from durable_graph.decisions.retry import retry_in
 from durable_graph.definition.node import Branch, Function, Node
 from durable_graph.engine.asking import stems_from_question, swallowed
+from durable_graph.engine.caching import Slot
 from durable_graph.engine.context import ParentCommand, TaskContext, current_task
 from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.runtime import supplied
@@ -97,10 +98,10 @@ async def execute(
     try:
         stop: BaseException | None = None
         try:
-            if limits is None:
+            if limits is None and node.cache is None:
                 returned = await _call(run.stream, node.function, context, value)
             else:
-                returned = await _call_within(limits, run, node, context, value)
+                returned = await _call_by_policy(run, node, context, value, limits)
         except ParentCommand as above:
             returned = above.command
         except (GraphInterrupt, BaseExceptionGroup) as error:
@@ -112,22 +113,20 @@ async def execute(
             raise stop
         if task.inner is not None:
             await task.inner.end()
-        result = _result_of(run, task, node, returned)
+        result = returned if type(returned) is Result else _result_of(run, task, node, returned)
         outcome = live.outcome_of(node.name, result, index, task.spoken)
         outcome.attempts = attempt - 1
         if handled is not None:
             outcome.caught = handled.text
-        for branch in node.branches:
-            state = _after(live, branch, node, value, due, outcome, sizes)
-            chosen = await choose_route(run, node.name, branch, context, state)
-            if chosen:
-                goto, sends = live.targets(node.name, chosen)
-                outcome.goto = tuple(dict.fromkeys((*outcome.goto, *goto)))
-                outcome.sends = (*outcome.sends, *sends)
+        if node.branches:
+            await _follow_branches(run, node, context, value, due, outcome, sizes)
         if task.calls is not None:
             await task.calls.settle()
         if task.questions:
             return _failed(run, task, node, index, swallowed(task))
+        if task.slot is not None:
+            outcome.cached = task.slot.result is not None
+            await task.slot.keep()
         return outcome
     except BaseException as error:
         return _stopped(run, task, node, index, error)
@@ -135,6 +134,29 @@ async def execute(
         if task.inner is not None:
             await task.inner.end()
         task.close()
+
+
+async def _follow_branches(
+    run: Run,
+    node: Node,
+    context: contextvars.Context,
+    value: Any,
+    due: Due,
+    outcome: Outcome,
+    sizes: Mapping[str, int],
+) -> None:
+    """Have an outcome go where its node's conditional edges lead.
+
+    Raises:
+        InvalidUpdateError: to nowhere known.
+    """
+    for branch in node.branches:
+        state = _after(run.live, branch, node, value, due, outcome, sizes)
+        chosen = await choose_route(run, node.name, branch, context, state)
+        if chosen:
+            goto, sends = run.live.targets(node.name, chosen)
+            outcome.goto = tuple(dict.fromkeys((*outcome.goto, *goto)))
+            outcome.sends = (*outcome.sends, *sends)
 
 
 def _result_of(run: Run, task: TaskContext, node: Node, returned: Any) -> Result:
@@ -211,18 +233,35 @@ async def _call(
     return result
 
 
-async def _call_within(
-    limits: TimeoutPolicy, run: Run, node: Node, context: contextvars.Context, state: Any
+async def _call_by_policy(
+    run: Run,
+    node: Node,
+    context: contextvars.Context,
+    state: Any,
+    limits: TimeoutPolicy | None,
 ) -> Any:
-    """Call a node's function, and give it up if it takes longer than this.
+    """Call a node's function, unless the cache has what it returns; give it up if it takes long.
 
     Raises:
-        NodeTimeoutError: it did.
+        NodeTimeoutError: it took longer than it may.
+        InvalidUpdateError: its input cannot be a key of the cache.
     """
-    task = context[current_task]
-    deadline = task.deadline = Deadline(node.name, limits, run.live.clock)
-    attempt = _call(run.stream, node.function, context, state, deadline)
-    return await within(deadline, attempt, task.close)
+    task, cache = context[current_task], run.live.call.policies.cache
+    if node.cache is not None and cache is not None:
+        task.slot = await Slot.of(cache, run.live.definition, node, state)
+        if task.slot.result is not None:
+            return task.slot.result
+    if limits is None:
+        returned = await _call(run.stream, node.function, context, state)
+    else:
+        deadline = task.deadline = Deadline(node.name, limits, run.live.clock)
+        attempt = _call(run.stream, node.function, context, state, deadline)
+        returned = await within(deadline, attempt, task.close)
+    if task.slot is None:
+        return returned
+    result = _result_of(run, task, node, returned)
+    task.slot.fix(result)  # now, before the node can change it; it is kept if it is taken in
+    return result
 
 
 def _prepared(function: Function, task: TaskContext) -> Callable[[Any], Any]:

@@ -99,21 +99,28 @@ def update_payload(
     outcome: Outcome,
     thaw: Thaw,
 ) -> dict[str, Any]:
-    """``updates``: what a node changed, ``None`` if nothing."""
+    """``updates``: what a node changed, ``None`` if nothing; and whether a cache had it."""
+    cached = {"__metadata__": {"cached": True}} if outcome.cached else {}
+    return {node: _updates_of(definition, base, outcome, thaw), **cached}
+
+
+def _updates_of(
+    definition: GraphDefinition, base: Mapping[str, Encoded], outcome: Outcome, thaw: Thaw
+) -> Any:
     updates = [
         shown
         for update in outcome.writes
         if (shown := result_of(definition, base, Outcome(outcome.index, [update]), thaw))
     ]
     if not updates:
-        return {node: None}
+        return None
     if definition.state.key is not None:
         values = [update[definition.state.key] for update in updates]
-        return {node: values[0] if len(values) == 1 else values}
+        return values[0] if len(values) == 1 else values
     writes = [{key: value} for update in updates for key, value in update.items()]
     if len({key for write in writes for key in write}) < len(writes):
-        return {node: writes}  # a key that repeats: each write by itself, in order
-    return {node: {key: value for write in writes for key, value in write.items()}}
+        return writes  # a key that repeats: each write by itself, in order
+    return {key: value for write in writes for key, value in write.items()}
 
 
 def interrupts_of(

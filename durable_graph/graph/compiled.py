@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, Literal, Self, Unpack, overload
 
 from typing_extensions import TypeVar
 
+from durable_graph.decisions.keeping import namespace_of
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.drawing.describe import describe
 from durable_graph.drawing.graph import Graph
@@ -457,6 +458,20 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
 
     def _beside(self) -> asyncio.AbstractEventLoop | None:
         return loop_around()
+
+    async def aclear_cache(self, nodes: Sequence[str] | None = None) -> None:
+        """Forget what the cache keeps of these nodes; of all of them by default.
+
+        Raises:
+            ConfigError: one of them does not exist.
+        """
+        cache = self._policies.cache
+        names = nodes_of(self.definition, "*" if nodes is None else nodes, "aclear_cache")
+        chosen = self.definition.nodes if "*" in names else names
+        if cache is not None:
+            places = (namespace_of(self.definition, self.definition.nodes[n]) for n in chosen)
+            # Of any code and version: what an earlier one returned is not to be kept either.
+            await cache.aclear([place[:3] for place in places])
 
     def _saver(self, what: str) -> Saver:
         if self.checkpointer is None:

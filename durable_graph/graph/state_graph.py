@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Generic, Self, Unpack, overload
 
+from durable_graph.cache import BaseCache
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.definition.node import (
     NOTHING,
@@ -19,7 +21,7 @@ from durable_graph.definition.node import (
 )
 from durable_graph.definition.policies import NodePolicies
 from durable_graph.engine.call import Policies
-from durable_graph.errors import GraphDefinitionError
+from durable_graph.errors import CacheWarning, GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.graph.config import step_policy_of
 from durable_graph.saver import Saver
@@ -29,6 +31,7 @@ from durable_graph.types import (
     END,
     START,
     All,
+    CachePolicy,
     RetryPolicy,
     StepPolicy,
     TimeoutPolicy,
@@ -179,6 +182,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         input_schema: Any = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         timeout: TimeoutPolicy | float | timedelta | None = None,
+        cache_policy: CachePolicy | None = None,
         error_handler: Callable[..., Any] | None = None,
         destinations: Mapping[str, str] | Sequence[str] | None = None,
     ) -> Self:
@@ -197,6 +201,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 or the whole state. Keys that only it declares are private to those who do.
             retry_policy: when to try again after an error; of several, the first that matches.
             timeout: how long one attempt may take: seconds, or a `TimeoutPolicy`.
+            cache_policy: when its result may be one that the graph's cache has kept.
             error_handler: what runs in its place, in the same superstep, once it has failed for
                 good: takes the state and, by name, the `NodeError` as `error`, and what a node
                 can take. It returns what a node returns; the node's edges are not followed, so a
@@ -233,6 +238,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 f"node {node!r}",
                 retry_policy=retry_policy,
                 timeout=timeout,
+                cache_policy=cache_policy,
                 error_handler=error_handler,
             ),
             defer=bool(defer),
@@ -246,6 +252,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         *,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         timeout: TimeoutPolicy | float | timedelta | None = None,
+        cache_policy: CachePolicy | None = None,
         error_handler: Callable[..., Any] | None = None,
     ) -> Self:
         """What nodes go by that say nothing else themselves, also those added before.
@@ -256,6 +263,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         Args:
             retry_policy: see `add_node`; a node with ``retry_policy=()`` is not tried again.
             timeout: see `add_node`; a node with ``timeout=TimeoutPolicy()`` has no limit.
+            cache_policy: see `add_node`.
             error_handler: see `add_node`.
 
         Raises:
@@ -265,6 +273,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             "the nodes by default",
             retry_policy=retry_policy,
             timeout=timeout,
+            cache_policy=cache_policy,
             error_handler=error_handler,
         )
         self._defaults = given.over(self._defaults)
@@ -415,6 +424,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         name: str | None = None,
         strict: bool = False,
         step_policy: StepPolicy = "fail_fast",
+        cache: BaseCache | None = None,
     ) -> CompiledGraph[StateT, ContextT, InputT, OutputT]:
         """Check the graph and make it one that can be run. Later changes do not reach it.
 
@@ -433,6 +443,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 "fail_fast" (default): they are cancelled, and the run ends with that error.
                 "collect": they finish and their results are stored; then the run ends with the
                 error, or with an `ExceptionGroup` of several.
+            cache: where results of nodes with a `cache_policy` are kept.
 
         Raises:
             GraphDefinitionError: the graph cannot run; the message says what to change.
@@ -445,7 +456,11 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             )
         if store is not None and not isinstance(store, BaseStore):
             raise TypeError(f"The store is one such as InMemoryStore(), not {store!r}.")
-        policies = Policies(step_policy_of(step_policy))
+        if cache is not None and not isinstance(cache, BaseCache):
+            raise TypeError(f"The cache is one such as InMemoryCache(), not {cache!r}.")
+        policies = Policies(step_policy_of(step_policy), cache)
+        if cache is None:
+            self._warn_of_no_cache()
         state = Schema.of(self.state_schema)
         for source in self._edges:
             if source != START and source not in self._nodes:
@@ -468,6 +483,16 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             store=store,
             policies=policies,
         )
+
+    def _warn_of_no_cache(self) -> None:
+        given = [name for name, spec in self._nodes.items() if spec.policies.cache is not None]
+        if given or self._defaults.cache is not None:
+            warnings.warn(
+                f"{', '.join(map(repr, given)) or 'Every node'} has a cache_policy, and the graph "
+                f"no cache, so nothing is kept: compile(cache=InMemoryCache()).",
+                CacheWarning,
+                stacklevel=3,
+            )
 
     def _node(self, name: str, spec: _Spec | None, state: Schema) -> Node:
         edges = self._edges.get(name, _Edges())
@@ -513,6 +538,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             graph=spec.graph,
             retry=policies.retry or (),
             timeout=_limits(policies.timeout),
+            cache=policies.cache,
             handler=handler,
             defer=spec.defer,
             metadata=spec.metadata,

@@ -238,6 +238,7 @@ class Outcome:
         retry_in: seconds from the failure to then.
         caught: the error, as text, with which the node has failed for good and that its error
             handler is given: the handler is what runs, or what has ended so.
+        cached: whether the result is an earlier execution's, kept in a cache.
     """
 
     index: int
@@ -250,6 +251,7 @@ class Outcome:
     retry_at: float | None = None
     retry_in: float | None = None
     caught: str | None = None
+    cached: bool = False
 
     @property
     def done(self) -> bool:
@@ -551,6 +553,8 @@ def _outcome(outcome: Outcome, lines: _Lines) -> dict[str, Any]:
         plain["retry"] = [outcome.retry_at, outcome.retry_in]
     if outcome.caught is not None:
         plain["caught"] = _text(outcome.caught)
+    if outcome.cached:
+        plain["cached"] = True
     return plain
 
 
@@ -618,6 +622,7 @@ def _read_outcomes(plain: Iterable[dict[str, Any]], values: list[bytes]) -> list
             retry_at=entry.get("retry", (None, None))[0],
             retry_in=entry.get("retry", (None, None))[1],
             caught=entry.get("caught"),
+            cached=entry.get("cached", False),
         )
         for entry in plain
     ]

@@ -1,4 +1,4 @@
-"""Stories about what nodes go by: error handlers, deferred nodes, timeouts of sends."""
+"""Stories about what nodes go by: error handlers, deferred nodes, timeouts, caches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from typing import Any, Final
 
 import pytest
 
-from durable_graph import START, NodeError, Send, StateGraph, TimeoutPolicy
+from durable_graph import (
+    START,
+    CachePolicy,
+    InMemoryCache,
+    NodeError,
+    Send,
+    StateGraph,
+    TimeoutPolicy,
+)
 from durable_graph.errors import StorageFullError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
@@ -83,8 +91,26 @@ async def _tell_limited(story: Telling) -> None:
     await story.run({"items": ["input"]}, interrupt_before=["work"])
 
 
+# -- kept: the second packet's result is the first one's, out of the cache ---------------------
+
+
+def _twice(state: Items) -> list[Send]:
+    return [Send("work", 1), Send("work", 1)]
+
+
+def _kept(saver: Saver, trouble: bool) -> CompiledGraph:
+    graph = StateGraph(Items).add_node("work", _work, cache_policy=CachePolicy())
+    graph.add_conditional_edges(START, _twice, ["work"])
+    return graph.compile(saver, cache=InMemoryCache())
+
+
+async def _tell_kept(story: Telling) -> None:
+    await story.run({"items": ["input"]}, config={"max_concurrency": 1})
+
+
 STORIES: Final = (
     Story("handled", _handled, _tell_handled, _go_on),
     Story("deferred", _deferred, _tell_deferred, _go_on),
     Story("limited", _limited, _tell_limited, _go_on),
+    Story("kept", _kept, _tell_kept),
 )

@@ -92,6 +92,7 @@ outcomes = st.builds(
     error=st.none() | st.text(max_size=20),
     attempts=counts,
     caught=st.none() | st.text(max_size=20),
+    cached=st.booleans(),
 )
 due_tasks = st.builds(DueTask, names, st.none() | encoded, st.none() | counts, limits)
 by_name = st.dictionaries(names, encoded, max_size=3)

@@ -121,7 +121,8 @@ class GraphDefinitionError(DurableGraphError, ValueError):
 
 
 class IncompatibleGraphError(DurableGraphError):
-    """The stored run needs a node that this graph does not have; nothing was run or written."""
+    """The stored thread needs what this version of its graph does not have: a node, a key, a type
+    or a reducer; or a migration cannot be applied to it. Nothing was run or written."""
 
 
 class ConfigError(DurableGraphError, ValueError):

@@ -433,8 +433,8 @@ class StateSnapshot(NamedTuple):
     config: RunnableConfig
     """The config that names this checkpoint."""
     metadata: dict[str, Any] | None
-    """`source` (input, loop, update or fork), `step`, and the metadata and `run_id` that the
-    caller gave."""
+    """`source` (input, loop, update, fork or migration), `step`, and the metadata and `run_id` that
+    the caller gave."""
     created_at: str | None
     """When the checkpoint was written, ISO 8601 in UTC."""
     parent_config: RunnableConfig | None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-import hashlib
+import enum
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from durable_graph.definition.description import Described, fingerprint_of
+from durable_graph.definition.migration import Migration, check_migrations, read_migrations
 from durable_graph.definition.node import Node
 from durable_graph.errors import (
     GraphDefinitionError,
@@ -18,6 +21,7 @@ from durable_graph.errors import (
     UnreachableNodeWarning,
 )
 from durable_graph.log.codec import Codec, UnstorableValueError
+from durable_graph.log.registered import TypeCodec
 from durable_graph.state.channel import Channel
 from durable_graph.state.families import FAMILIES
 from durable_graph.state.langchain import prepare
@@ -55,6 +59,8 @@ class GraphDefinition:
         description: the structure as JSON: what is stored of the definition.
         fingerprint: digest of the description.
         entry: of an entrypoint, its one node, which takes the input as its whole argument.
+        described: the description, read.
+        migrations: what becomes of threads that earlier versions have written.
         forms: what its nodes have been seen to ask for; the one thing here that changes.
     """
 
@@ -77,7 +83,9 @@ class GraphDefinition:
     stored: tuple[str, ...]
     description: bytes
     fingerprint: str
+    described: Described
     entry: str | None = None
+    migrations: tuple[Migration, ...] = ()
     forms: KnownForms = field(default_factory=KnownForms, compare=False)
 
     @classmethod
@@ -93,6 +101,7 @@ class GraphDefinition:
         strict: bool,
         context: Any = None,
         entry: str | None = None,
+        migrations: Iterable[Any] = (),
     ) -> GraphDefinition:
         """Validate and freeze a graph.
 
@@ -110,7 +119,8 @@ class GraphDefinition:
         channels = _channels(schemas)
         if entry is None:
             _check_edges(nodes, start)
-        codec = _codec([*schemas, *_schemas_within(nodes)])
+        own = _own_types(schemas)
+        codec = _codec({**_own_types(_schemas_within(nodes)), **own})
         initial = {}
         for key, channel in list(channels.items()):
             if channel.initial is not UNSET:
@@ -118,7 +128,10 @@ class GraphDefinition:
                     initial[key] = codec.encode(channel.initial)
                 except UnstorableValueError:  # then the first update is the value
                     channels[key] = replace(channel, initial=UNSET)
-        description = _describe(nodes, start, channels)
+        description = _describe(nodes, start, channels, own)
+        fingerprint = fingerprint_of(description)
+        changes = read_migrations(migrations)
+        check_migrations(changes, nodes, channels)
         return cls(
             name=name,
             nodes=dict(nodes),
@@ -138,8 +151,10 @@ class GraphDefinition:
             context=context,
             stored=tuple(node.name for node in nodes.values() if _needs_store(node)),
             description=description,
-            fingerprint=hashlib.blake2b(description, digest_size=16).hexdigest(),
+            fingerprint=fingerprint,
             entry=entry,
+            described=Described.read(description, fingerprint),
+            migrations=changes,
         )
 
     def node(self, name: str) -> Node:
@@ -233,16 +248,23 @@ def _schemas_within(nodes: Mapping[str, Node]) -> Iterator[Schema]:
             yield from _schemas_within(graph.nodes)
 
 
-def _codec(schemas: Iterable[Schema]) -> Codec:
-    prepare()
-    types = {entry.cls: entry for entry in MESSAGE_TYPES}
+def _own_types(schemas: Iterable[Schema]) -> dict[type[Any], TypeCodec]:
+    """The application's types that the schemas mention."""
+    types: dict[type[Any], TypeCodec] = {}
     for schema in schemas:
         annotations = [channel.annotation for channel in schema.channels.values()]
         for annotation in (schema.type, *annotations):
             for entry in storable_types(annotation):
                 types.setdefault(entry.cls, entry)
+    for entry in MESSAGE_TYPES:
+        types.pop(entry.cls, None)
+    return types
+
+
+def _codec(own: Mapping[type[Any], TypeCodec]) -> Codec:
+    prepare()
     try:
-        return Codec(types.values(), FAMILIES)
+        return Codec((*MESSAGE_TYPES, *own.values()), FAMILIES)
     except ValueError as error:
         raise GraphDefinitionError(str(error)) from None
 
@@ -306,7 +328,12 @@ def _needs_store(node: Node) -> bool:
     )
 
 
-def _describe(nodes: Mapping[str, Node], start: Node, channels: Mapping[str, Channel]) -> bytes:
+def _describe(
+    nodes: Mapping[str, Node],
+    start: Node,
+    channels: Mapping[str, Channel],
+    own: Mapping[type[Any], TypeCodec],
+) -> bytes:
     def edges(node: Node) -> dict[str, Any]:
         return {
             "targets": sorted(node.targets),
@@ -330,6 +357,7 @@ def _describe(nodes: Mapping[str, Node], start: Node, channels: Mapping[str, Cha
                 | ({"kind": channel.kind} if channel.kind else {})
                 for key, channel in channels.items()
             },
+            "types": {entry.tag: _parts_of(entry.cls) for entry in own.values()},
         },
         option=orjson.OPT_SORT_KEYS,
     )
@@ -344,3 +372,16 @@ def _spell(thing: Any) -> str | None:
         return name
     text = repr(thing)
     return text.partition(" at 0x")[0]
+
+
+def _parts_of(kind: Any) -> list[str]:
+    """What a type consists of, as far as stored values depend on it: fields, or members."""
+    if issubclass(kind, enum.Enum):
+        return sorted(kind.__members__)
+    fields = getattr(kind, "model_fields", None)
+    if isinstance(fields, dict):
+        return sorted(f"{name}: {_spell(field.annotation)}" for name, field in fields.items())
+    if dataclasses.is_dataclass(kind):
+        fields = {f.name: f.type for f in dataclasses.fields(kind)}
+        return sorted(f"{n}: {t if isinstance(t, str) else _spell(t)}" for n, t in fields.items())
+    return [str(name) for name in getattr(kind, "_fields", ())]

@@ -12,7 +12,7 @@ from durable_graph.engine.context import TaskContext
 from durable_graph.engine.execute import choose_route, new_context
 from durable_graph.engine.forking import Fork
 from durable_graph.engine.keeper import Keeper
-from durable_graph.engine.live import LiveThread
+from durable_graph.engine.live import LiveThread, Onto
 from durable_graph.engine.opening import hold, situation_of
 from durable_graph.engine.pictures import graph_at
 from durable_graph.engine.reading import Place, View, check_end, check_ns, load
@@ -63,11 +63,16 @@ async def edit(
             if view is not None and call.checkpoint is not None:
                 check_ns(Place(key.thread, call.checkpoint, call.ns), view)
             if view is not None and view.after is not None and view.at_head:
-                view.scope = view.after
+                view.take_results()
             live = hold(keeper, owner, definition, call, key, view)
             if live.log is not None and view is not None and not view.at_head:
                 await check_end(keeper, view.head)
                 live.log.input = None  # the branch was never given what the head was given
+            if view is not None and view.origin is not None:
+                # What is due and has neither finished nor asked is dropped, known or not.
+                goes_on = bool(live.scope.outcomes) and view.at_head
+                origin, freezer = view.origin, live.freezer
+                origin.check(definition, live.scope, freezer, key.thread, due=goes_on)
             edited = await _edited(live, view, as_node)
             try:
                 if live.log is not None:
@@ -82,14 +87,20 @@ async def edit(
 
 async def _edited(live: LiveThread, view: View | None, as_node: str | None) -> Scope:
     """Edit the graph that the call names; returns its state."""
-    call, root = live.call, live.scope
+    call = live.call
     ns = view.ns if view is not None and view.ns else call.ns
     branch = view is not None and not view.at_head
+    onto = (live.scope.path, live.scope.weight) if branch else None
+    if onto is not None and (ns or live.pending is not None):
+        # The thread branches off, and is edited on the new branch.
+        ns = Fork(live, live.scope.copy(), onto, whole=bool(ns)).ns(ns)
+        onto = None
+    elif live.pending is not None:
+        live.migrate(live.pending)
+    root = live.scope
     if not ns:
-        await _write(live, as_node, branch=branch)
+        await _write(live, as_node, branch=branch, onto=onto)
     else:
-        if branch:  # the thread branches off, and the graph is edited on the new branch
-            ns = Fork(live, root.copy(), (root.path, root.weight), whole=True).ns(ns)
         if ns not in root.nested:
             raise CheckpointNotFoundError(f"Thread {call.thread!r} has no graph at {ns!r} now.")
         definition = graph_at(live.definition, root, ns)
@@ -106,9 +117,10 @@ async def _edited(live: LiveThread, view: View | None, as_node: str | None) -> S
     return root.nested[ns] if ns else root
 
 
-async def _write(live: LiveThread, as_node: str | None, *, branch: bool = False) -> None:
+async def _write(
+    live: LiveThread, as_node: str | None, *, branch: bool = False, onto: Onto | None = None
+) -> None:
     scope, definition = live.scope, live.definition
-    onto = (scope.path, scope.weight) if branch else None
     # An input that was accepted and not taken in yet has finished, too.
     led = live.promote(keep=True) if not branch else 0
     before = [] if branch else list(scope.due)
@@ -129,7 +141,7 @@ async def _write(live: LiveThread, as_node: str | None, *, branch: bool = False)
         ]
         planned = plan(definition, scope.joins, [(node, outcome)], busy=bool(kept))
         planned.due = _with_carried(planned.due, before, kept)
-    info = live.next_info("update", [node], branch=branch)
+    info = live.next_info("update", [node], branch=onto is not None)
     live.add_result(node, outcome, info, planned, onto=onto, by=live.call.by)
 
 

@@ -49,18 +49,23 @@ class Fork:
         if asks:
             for scope in (*reversed(scopes), inner):  # whoever is innermost is who asks
                 self._name_asks(scope)
-        scope = live.scope
+        scope, pending = live.scope, live.pending
         known = [o for o in scope.outcomes.values() if o.done]
         if not whole:  # what came of its tasks came later
             known = [o for o in known if scope.due[o.index].node == START]
         body = Commit(
-            delta={},
+            # What is stored there may be of an earlier version: then the branch begins with what
+            # migrations make of it.
+            delta={} if pending is None else pending.made.body.delta,
             joins=scope.joins,
             due=[DueTask(due.node, due.arg, timeout=due.timeout) for due in scope.due],
             known=known,
             kept=tuple(map(self._kept, scopes)),
         )
-        live.commit(body, info, onto=onto, by=live.call.by)
+        if pending is not None:
+            live.scope, live.pending = pending.before, None
+        last = pending is not None
+        live.commit(body, info, onto=onto, by=live.call.by, last=last)
 
     def ns(self, ns: str) -> str:
         """Where a graph of the checkpoint is on the branch."""

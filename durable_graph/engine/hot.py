@@ -76,6 +76,10 @@ class HotThreads:
     def put(self, hot: Hot) -> None:
         """Put a thread's state in, in place of the one that was used least recently."""
         key = hot.head.key
+        if hot.scope.graph != hot.definition.fingerprint:
+            # Written by another version of the graph: whoever goes on has to look it up.
+            self.take(key)
+            return
         size = hot.scope.size() + sum(map(len, hot.freezer.blobs.values()))
         with self._lock:
             self.take(key)

@@ -14,6 +14,7 @@ from durable_graph.decisions.results import Result
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine import shapes
 from durable_graph.engine.call import Call
+from durable_graph.engine.migrating import Pending
 from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.errors import InvalidUpdateError
 from durable_graph.log.codec import ABSENT
@@ -80,6 +81,8 @@ class LiveThread:
         """Whether others use the thread's values at this moment: graphs that run side by side."""
         self.teller: Teller | None = None
         """Who tells of what is written; ``None`` if nobody watches."""
+        self.pending: Pending | None = None
+        """What migrations have made of the stored state to give `scope`, until it is written."""
         self._changed: tuple[Outcome, dict[str, Op], dict[str, Encoded | None]] | None = None
 
     # -- reading -----------------------------------------------------------------------------
@@ -149,6 +152,7 @@ class LiveThread:
         *,
         onto: Onto | None = None,
         by: str | None = None,
+        last: bool = False,
     ) -> Receipt:
         """Move on by a commit, and append it to what the log's next flush writes.
 
@@ -158,6 +162,7 @@ class LiveThread:
             after: the values it changes, if its maker has them.
             onto: path and weight of the position it follows, if that is not the head.
             by: who is behind it.
+            last: see `RunLog.add`.
         """
         now = self.clock.time()
         receipt = Receipt()
@@ -166,7 +171,9 @@ class LiveThread:
             if self.scope.graph != graph and (not self.scope.ns or self.freezer.stores(graph)):
                 blobs = {**blobs, graph: self.definition.description}
             ns = self.scope.ns
-            receipt = self.log.add(body, now, commit=info, onto=onto, ns=ns, by=by, blobs=blobs)
+            receipt = self.log.add(
+                body, now, commit=info, onto=onto, ns=ns, by=by, blobs=blobs, last=last
+            )
         teller = self.teller
         if teller is not None:
             changed = teller.shows_values(body)
@@ -197,6 +204,19 @@ class LiveThread:
             receipt = self.log.add(TaskResults(outcomes), ns=self.scope.ns, blobs=blobs)
         if self.teller is not None:
             self.teller.results(outcomes, receipt, failures)
+        return receipt
+
+    def migrate(self, pending: Pending) -> Receipt:
+        """Write down what migrations have made of the stored state; see `commit`."""
+        self.scope, self.pending = pending.before, None
+        made = pending.made
+        # In "exit" durability, too: what that writes at the end are changes of what is stored.
+        info = self.next_info("migration", made.nodes)
+        receipt = self.commit(made.body, info, by=self.call.by, last=True)
+        for answers, by, time in made.answers:
+            if self.log is not None:
+                self.log.add(answers, time, by=by, last=True)
+            self.scope.answer(answers, by, time)
         return receipt
 
     def merged(self, node: str, outcome: Outcome) -> Mapping[str, Encoded]:

@@ -16,7 +16,7 @@ from typing import Any
 from durable_graph.decisions.admission import Action, Asked, Situation, admit
 from durable_graph.decisions.answers import match_answers
 from durable_graph.decisions.freeze import Freezer
-from durable_graph.decisions.plan import Plan, deferred_in, plan_goto, without_deferred
+from durable_graph.decisions.plan import Plan, plan_goto, without_deferred
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.decisions.results import read_command
 from durable_graph.definition.graph import GraphDefinition
@@ -224,7 +224,7 @@ def hold(
         run=call.run,
         durability=call.durability,
     )
-    return LiveThread(
+    live = LiveThread(
         definition,
         call,
         view.scope if view is not None else Scope(),
@@ -234,6 +234,8 @@ def hold(
         keeper.clock,
         keeper.chance,
     )
+    live.pending = view.pending if view is not None else None
+    return live
 
 
 async def situation_of(backend: Backend, head: Head | None) -> Situation:
@@ -298,7 +300,7 @@ class _Opening:
             began = any(due.node != START for due in at.due) and (at.outcomes or called)
             if self._answers or not began:
                 self._branch = False
-                view.scope = view.after
+                view.take_results()
         self._live = hold(keeper, owner, definition, call, key, view)
         self.run = Run(self._live, stream, keeper.backend)
 
@@ -354,12 +356,20 @@ class _Opening:
         if onto is not None and self._view is not None:
             await check_end(self._keeper, self._view.head)
             log.input = None  # the branch was never given what the head was given
-        if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
-            waits = deferred_in(live.scope.joins)
-            due = [*(due.node for due in live.scope.due), *waits]
-            live.definition.check_due(due, self._key.thread)
+        begins = action in (Action.BEGIN, Action.BRANCH_BEGIN)
+        if self._view is not None and self._view.origin is not None:
+            definition, freezer, thread = live.definition, live.freezer, self._key.thread
+            self._view.origin.check(definition, live.scope, freezer, thread, due=not begins)
+        if live.pending is not None and onto is None:
+            live.migrate(live.pending)
+            self.run.starts_here()
         match action:
             case Action.BEGIN | Action.BRANCH_BEGIN:
+                if live.scope.due and not self._branch:
+                    live.promote()
+                if live.pending is not None:  # then the branch begins with what migrations make
+                    self._fork(onto)
+                    onto = None
                 self._take_input(onto)
             case Action.GO_ON:
                 mark = Mark("taken over" if situation == "crashed" else "resumed")
@@ -379,7 +389,7 @@ class _Opening:
                 self._answer_on_fork(onto)
         if not live.scope.due:
             log.status = "finished"
-        if action not in (Action.BEGIN, Action.BRANCH_BEGIN):
+        if not begins:
             self.run.teller.present()
         entering = bool(live.scope.due) and live.scope.due[0].node == START
         if entering and not live.definition.start.branches:
@@ -394,8 +404,6 @@ class _Opening:
     def _take_input(self, onto: Onto | None) -> None:
         live, command = self._live, self._call.input
         self._log.input = input_digest(live.definition, command, self._secret)
-        if live.scope.due and onto is None:
-            live.promote()
         if isinstance(command, Command):
             outcome = live.outcome_of(START, read_command(live.definition, command))
             info = live.next_info("input", (), branch=onto is not None)

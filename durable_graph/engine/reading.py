@@ -9,6 +9,7 @@ from durable_graph.decisions.freeze import Freezer
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.keeper import Keeper
+from durable_graph.engine.migrating import Origin, Pending, Writers, as_of_now
 from durable_graph.errors import CheckpointNotFoundError, IntegrityError
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Commit, Head, Record, ThreadKey
@@ -64,6 +65,9 @@ class View:
         ns: the namespace of the graph whose checkpoint was asked for.
         at_head: whether that is the present one of its graph.
         asked: the thread as it last asked something at that checkpoint, if it did.
+        origin: where the state comes from, if another version of the graph has written it.
+        pending: what its migrations make of it, if they do; `scope` and `after` have it in them.
+        pending_after: likewise of `after`.
     """
 
     head: Head
@@ -76,6 +80,14 @@ class View:
     ns: str = ""
     at_head: bool = True
     asked: Scope | None = None
+    origin: Origin | None = None
+    pending: Pending | None = None
+    pending_after: Pending | None = None
+
+    def take_results(self) -> None:
+        """Of the checkpoint that was asked for, what became of its tasks counts, too."""
+        if self.after is not None:
+            self.scope, self.pending = self.after, self.pending_after
 
     @property
     def named(self) -> Scope:
@@ -94,6 +106,7 @@ async def load(
     Raises:
         CheckpointNotFoundError: it has no such checkpoint, or that was pruned.
         IntegrityError: what is stored is damaged.
+        IncompatibleGraphError: a migration cannot be applied to it.
     """
     backend = keeper.backend
     known = keeper.hot.position(key, definition) if checkpoint is None else None
@@ -158,7 +171,24 @@ async def _folded(
     freezer.begin(live)
     reducers = Reducers(freezer)
     messages = reading.messages
-    return View(head, scope, messages, freezer, reducers, after, complete, ns, at_head, asked)
+    view = View(head, scope, messages, freezer, reducers, after, complete, ns, at_head, asked)
+    if complete and scope.graph != definition.fingerprint:
+        await _bring_up_to_date(keeper, definition, view)
+    return view
+
+
+async def _bring_up_to_date(keeper: Keeper, definition: GraphDefinition, view: View) -> None:
+    key = view.head.key
+    view.origin = await Writers(definition, keeper.backend, key).origin(view.scope.graph)
+    if view.origin is None or not view.origin.changes:
+        return
+    changes, freezer = view.origin.changes, view.freezer
+    view.scope, view.pending = as_of_now(definition, view.scope, changes, freezer, key.thread)
+    if view.after is not None:
+        now, view.pending_after = as_of_now(definition, view.after, changes, freezer, key.thread)
+        view.after = now
+    if view.asked is not None:
+        view.asked, _ = as_of_now(definition, view.asked, changes, freezer, key.thread)
 
 
 async def see_results(

@@ -110,14 +110,20 @@ class Run:
         self._failures: Mapping[int, Failure] = {}
         self._calling: dict[int, dict[str, Running]] = {}
         self._pause_at = live.clock.monotonic() + _SLICE
-        exit_only = live.log is not None and live.log.durability == "exit"
         self._first_attempts: dict[tuple[int, str, int | None], float] = {}
-        scopes = {"": live.scope, **live.scope.nested} if exit_only else {}
-        self._before = {ns: (s.checkpoint or None, dict(s.values)) for ns, s in scopes.items()}
         self.halted: str | None = None
         """Why a graph that one of its tasks calls has stopped in the middle, if one has."""
         self.onto: Onto | None = None
         """Path and weight of the checkpoint that the run branched off, if it did."""
+        self._before: dict[str, tuple[str | None, dict[str, Encoded]]] = {}
+        self.starts_here()
+
+    def starts_here(self) -> None:
+        """What is in storage is what the thread is now: "exit" durability writes what changes."""
+        live = self.live
+        exit_only = live.log is not None and live.log.durability == "exit"
+        scopes = {"": live.scope, **live.scope.nested} if exit_only else {}
+        self._before = {ns: (s.checkpoint or None, dict(s.values)) for ns, s in scopes.items()}
 
     # -- the loop ------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine import shapes
 from durable_graph.engine.hot import Hot
 from durable_graph.engine.keeper import Keeper
+from durable_graph.engine.migrating import Writers, as_of_now
 from durable_graph.engine.pictures import Pictures, nothing
 from durable_graph.engine.reading import (
     Place,
@@ -19,7 +20,12 @@ from durable_graph.engine.reading import (
     load,
     see_results,
 )
-from durable_graph.errors import CheckpointNotFoundError, IntegrityError
+from durable_graph.errors import (
+    CheckpointNotFoundError,
+    DurableGraphError,
+    IncompatibleGraphError,
+    IntegrityError,
+)
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Head, Record, ThreadKey
 from durable_graph.log.seal import Header, extend, open_header
@@ -149,6 +155,7 @@ class _Page:
         self._records = records
         self._headers = headers
         self._scopes: dict[int, Scope] = {}
+        self._writers = Writers(definition, keeper.backend, key)
 
     @classmethod
     async def read(
@@ -222,11 +229,17 @@ class _Page:
             freezer.blobs.update(
                 await fetch_blobs(self._keeper, self._key, after.blobs(), self._head.secret)
             )
-            thread = self._key.thread
-            pictures = Pictures(self._definition, thread, freezer, subgraphs=False)
+            definition, thread = self._definition, self._key.thread
+            origin = await self._writers.origin(scope.graph)
+            if origin is not None and origin.changes:
+                scope, _ = as_of_now(definition, scope, origin.changes, freezer, thread)
+                after, _ = as_of_now(definition, after, origin.changes, freezer, thread)
+            pictures = Pictures(definition, thread, freezer, subgraphs=False)
             if ns:
                 return pictures.then(scope.within(ns), after.within(ns))
             return pictures.then(scope, after)
+        except IncompatibleGraphError as error:
+            return self._damaged(record, error)
         except IntegrityError as error:
             if await self._removed(header):
                 return None
@@ -268,6 +281,6 @@ class _Page:
                 self._scopes[seq] = scope.copy()
         return scope
 
-    def _damaged(self, record: Record, error: IntegrityError | None) -> StateSnapshot:
+    def _damaged(self, record: Record, error: DurableGraphError | None) -> StateSnapshot:
         config = shapes.checkpoint_config(self._key.thread, record.checkpoint or "")
         return StateSnapshot(error, (), config, None, None, None, (), ())

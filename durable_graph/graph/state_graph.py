@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, Unpack, overload
 
 from durable_graph.cache import BaseCache
 from durable_graph.definition.graph import GraphDefinition
+from durable_graph.definition.migration import Change, Migration
 from durable_graph.definition.node import (
     NOTHING,
     Branch,
@@ -425,6 +426,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         strict: bool = False,
         step_policy: StepPolicy = "fail_fast",
         cache: BaseCache | None = None,
+        migrations: Sequence[Change | Migration] = (),
     ) -> CompiledGraph[StateT, ContextT, InputT, OutputT]:
         """Check the graph and make it one that can be run. Later changes do not reach it.
 
@@ -444,6 +446,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 "collect": they finish and their results are stored; then the run ends with the
                 error, or with an `ExceptionGroup` of several.
             cache: where results of nodes with a `cache_policy` are kept.
+            migrations: what has become of the nodes and keys with which earlier versions of the
+                graph have written threads; see `durable_graph.migration`.
 
         Raises:
             GraphDefinitionError: the graph cannot run; the message says what to change.
@@ -474,6 +478,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             output=Schema.of(self.output_schema),
             strict=strict,
             context=self.context_schema,
+            migrations=migrations,
         )
         return CompiledGraph(
             definition,

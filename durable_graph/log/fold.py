@@ -65,6 +65,7 @@ class Due:
         push: its number among the sends, for a `Send`.
         timeout: how long an attempt may take, where its `Send` says so.
         handler: whether this is the node's error handler, which is an execution of its own.
+        first: the node that it was made due as, if a migration has given it another since.
     """
 
     branch: str
@@ -75,6 +76,7 @@ class Due:
     push: int | None = None
     timeout: TimeoutPolicy | None = None
     handler: bool = False
+    first: str | None = None
 
     @property
     def name(self) -> str:
@@ -83,10 +85,16 @@ class Due:
 
     @property
     def id(self) -> str:
-        """See `task_id`."""
+        """See `task_id`; the same for ever, whatever its node is called by now."""
+        node = self.node if self.first is None else self.first
         # No node has a colon in its name.
-        name = f"{self.node}:handler" if self.handler else self.node
+        name = f"{node}:handler" if self.handler else node
         return task_id(self.branch, self.ns, self.step, name, self.push)
+
+    def moved(self, node: str, arg: bytes | None) -> Due:
+        """The same task, of a node with another name or with another argument."""
+        first = self.node if self.first is None else self.first
+        return replace(self, node=node, arg=arg, first=None if first == node else first)
 
 
 @dataclass(slots=True)
@@ -388,7 +396,7 @@ class Scope:
             values={key: flat(value) for key, value in self.values.items()},
             joins=self.joins,
             due=[
-                KeptDue(branch or d.branch, d.step, d.node, d.arg, d.push, d.timeout)
+                KeptDue(branch or d.branch, d.step, d.node, d.arg, d.push, d.timeout, d.first)
                 for d in self.due
             ],
             outcomes=list(self.outcomes.values()),
@@ -426,7 +434,8 @@ class Scope:
         scope.nodes, scope.caller = kept.nodes, kept.caller
         scope.values, scope.joins = dict(kept.values), {k: tuple(v) for k, v in kept.joins.items()}
         scope.due = [
-            Due(d.branch, kept.ns, d.step, d.node, d.arg, d.push, d.timeout) for d in kept.due
+            Due(d.branch, kept.ns, d.step, d.node, d.arg, d.push, d.timeout, first=d.first)
+            for d in kept.due
         ]
         scope.outcomes = {outcome.index: outcome for outcome in kept.outcomes}
         scope.asked = {index: list(asks) for index, asks in kept.asked.items()}
@@ -489,11 +498,14 @@ class Scope:
                 )
                 continue
             try:
-                self.due.append(before[entry.carried])
+                due = before[entry.carried]
             except IndexError as error:
                 raise IntegrityError(
                     f"Checkpoint {self.checkpoint} carries on a task that was not due."
                 ) from error
+            if (due.node, due.arg) != (entry.node, entry.arg):
+                due = due.moved(entry.node, entry.arg)
+            self.due.append(due)
             if entry.carried in outcomes:
                 self.outcomes[index] = replace(outcomes[entry.carried], index=index)
             if entry.carried in steps:

@@ -66,7 +66,7 @@ FORMAT: Final = 2
 _ID: Final = 36  # characters of a task's id
 
 Kind: TypeAlias = Literal["commit", "tasks", "steps", "answers", "mark"]
-Source: TypeAlias = Literal["input", "loop", "update", "fork"]
+Source: TypeAlias = Literal["input", "loop", "update", "fork", "migration"]
 Status: TypeAlias = Literal["running", "finished", "failed", "asking", "stopped"]
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 """Sequence numbers as ranges, both ends included, in ascending order."""
@@ -271,7 +271,8 @@ class DueTask:
         node: the node to run.
         arg: the encoded argument of a `Send`; ``None`` for a node that reads the state.
         carried: index among the *previous* commit's due tasks, of a task that this commit
-            leaves waiting: it keeps its id, its questions and its result.
+            leaves waiting: it keeps its id, its questions and its result, also where a migration
+            has given it another node or argument.
         timeout: how long an attempt of it may take, where its `Send` says so.
     """
 
@@ -312,6 +313,7 @@ class KeptDue:
         arg: the encoded argument, for a `Send`.
         push: its number among the sends, for a `Send`.
         timeout: how long an attempt of it may take, where its `Send` says so.
+        first: the node that it was made due as, if that has another name by now.
     """
 
     branch: str
@@ -320,6 +322,7 @@ class KeptDue:
     arg: bytes | None
     push: int | None
     timeout: TimeoutPolicy | None = None
+    first: str | None = None
 
 
 @dataclass(slots=True)
@@ -740,13 +743,15 @@ def _read_kept(plain: dict[str, Any], values: list[bytes]) -> Kept:
 def _kept_due(due: KeptDue, lines: _Lines) -> list[Any]:
     arg = None if due.arg is None else lines.add(due.arg)
     plain = [due.branch, due.step, due.node, arg, due.push]
-    return plain if due.timeout is None else [*plain, _limits(due.timeout)]
+    if due.timeout is not None or due.first is not None:
+        plain.append(None if due.timeout is None else _limits(due.timeout))
+    return plain if due.first is None else [*plain, due.first]
 
 
 def _read_kept_due(plain: list[Any], values: list[bytes]) -> KeptDue:
-    branch, step, node, line, push, limits, *_ = (*plain, None)
+    branch, step, node, line, push, limits, first, *_ = (*plain, None, None)
     arg = None if line is None else values[line]
-    return KeptDue(branch, step, node, arg, push, _read_limits(limits))
+    return KeptDue(branch, step, node, arg, push, _read_limits(limits), first)
 
 
 def _due(entry: DueTask, lines: _Lines) -> list[Any]:

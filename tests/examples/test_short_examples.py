@@ -106,6 +106,16 @@ def test_an_approval_that_nobody_gives(run: Run) -> None:
     assert "{'approved': False, 'reason': 'nobody answered'} by deadline on 20" in record
 
 
+def test_a_new_version_meets_a_thread_of_the_old_one(run: Run) -> None:
+    """Refused by what it lacks, then migrated; and the command says the same."""
+    ended = run("new_version.py")
+    assert ended.returncode == 0, ended.stderr
+    refused, waits, sent = ended.stdout.splitlines()
+    assert "node 'draft' is due, and the graph has no such node; key 'to' has a" in refused
+    assert waits == "waits: ('write',) {'to': ['Ada']}"
+    assert sent == "sending to Ada : Dear Ada"
+
+
 def test_a_chat_remembers_on_its_own_thread_only(run: Run) -> None:
     """Monday knows the name that Monday was told; each answer is shown once."""
     ended = run("chat_thread.py")

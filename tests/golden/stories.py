@@ -14,6 +14,7 @@ from tests.golden import (
     stories_of_terms,
     stories_of_trouble,
     stories_of_values,
+    stories_of_versions,
 )
 from tests.golden.story import Story
 
@@ -25,6 +26,7 @@ STORIES: Final[tuple[Story, ...]] = (
     *stories_of_people.STORIES,
     *stories_of_policies.STORIES,
     *stories_of_terms.STORIES,
+    *stories_of_versions.STORIES,
     *stories_of_trouble.STORIES,
     *stories_of_keeping.STORIES,
     *stories_of_steps.STORIES,

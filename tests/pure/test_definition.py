@@ -279,16 +279,16 @@ def test_shortcuts_are_edges() -> None:
     assert entered.compile().definition.start.branches[0].name == "somewhere"
 
 
+def test_the_nearest_key_is_a_hint() -> None:
+    """A misspelt key is answered with the one that was probably meant, if there is one."""
+    definition = define(schema=schema_of(messages=list, count=int))
+    assert definition.nearest("mesages") == " Did you mean 'messages'?"
+    assert definition.nearest("zzz") == ""
+
+
 def test_a_stored_run_that_needs_other_nodes_is_refused() -> None:
     """Going on with nodes that the graph does not have names thread and nodes."""
     definition = define("ab", [(START, "a"), ("a", "b")])
     definition.check_due(["a", START, "b"], "t")
     with pytest.raises(IncompatibleGraphError, match=r"'t' .* with 'x', 'z', which .*them"):
         definition.check_due(["z", "a", "x", "z"], "t")
-
-
-def test_the_nearest_key_is_a_hint() -> None:
-    """A misspelt key is answered with the one that was probably meant, if there is one."""
-    definition = define(schema=schema_of(messages=list, count=int))
-    assert definition.nearest("mesages") == " Did you mean 'messages'?"
-    assert definition.nearest("zzz") == ""

@@ -1,9 +1,9 @@
 """Whether a graph can go on with what an earlier version of it has stored.
 
 What can always go on: nodes and keys that are new, edges that lead elsewhere, a type that the
-stored value fits as well. What cannot: work that is due in a node that is gone, a value whose key
-is gone or whose type it does not fit any more, a finished result that waits to be combined by
-another reducer.
+stored value fits as well, a value that nobody reads. What cannot: work that is due in a node that
+is gone, a value whose key is gone or whose type it does not fit any more, a finished result that
+waits to be combined by another reducer.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ def _of_values(
 ) -> Iterator[Misfit]:
     now = definition.described
     same_types = writer is not None and writer.types == now.types
+    used = _used(definition)
     for key, value in scope.values.items():
         channel = definition.channels.get(key)
         if channel is None:
@@ -114,11 +115,24 @@ def _of_values(
         before = None if writer is None else writer.keys.get(key)
         if same_types and before is not None and before.type == now.keys[key].type:
             continue
+        if key not in used:  # then nobody is held up by it
+            continue
         if wrong := _unreadable(value, thaw):
             yield Misfit(None, key, f"has a value that cannot be read any more: {wrong}")
         elif not fits(thaw(value), channel.annotation):
             was = f" of type {before.type}" if before is not None and before.type else ""
             yield Misfit(None, key, f"has a value{was} that is no {now.keys[key].type}")
+
+
+def _used(definition: GraphDefinition) -> set[str]:
+    """The keys whose values a run of the graph decodes."""
+    nodes = list(definition.nodes.values())
+    if definition.start.branches:
+        nodes.append(definition.start)
+    schemas = [definition.output, *(node.input for node in nodes)]
+    schemas += [b.input for node in nodes for b in node.branches if b.input is not None]
+    reduced = {key for key, channel in definition.channels.items() if channel.reducer is not None}
+    return reduced.union(*(schema.channels for schema in schemas))
 
 
 def _of_results(

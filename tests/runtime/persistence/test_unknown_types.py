@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import pytest
 
 from durable_graph import START, StateGraph
-from durable_graph.errors import IntegrityError, UnknownTypeError
+from durable_graph.errors import IncompatibleGraphError, IntegrityError, UnknownTypeError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
@@ -65,18 +65,18 @@ async def test_the_error_names_tag_thread_and_checkpoint(
     assert "register_type" in text
 
 
-async def test_a_run_names_the_checkpoint_it_stands_at(
+async def test_a_run_that_would_read_it_is_refused(
     stored: str, saver: Saver, config: RunnableConfig
 ) -> None:
-    """Also where a node's input cannot be read; the thread is as good as before."""
+    """Before anything runs, with the checkpoint's name; the thread is as good as before."""
     graph = graph_over(Unknown, saver)
-    with pytest.raises(UnknownTypeError, match="'Order'") as caught:
+    with pytest.raises(IncompatibleGraphError, match="'Order'") as caught:
         await graph.ainvoke({"other": 5}, config)
+    assert f", checkpoint {stored}: " in str(caught.value)
     saver.hot.take(key_of(config))
     state = await graph_over(Known, saver).aget_state(config)
-    assert state.values == {"order": Order(7), "other": 5}
-    assert f", checkpoint {state.checkpoint_id}: " in str(caught.value)
-    assert state.checkpoint_id != stored
+    assert state.values == {"order": Order(7), "other": 2}
+    assert state.checkpoint_id == stored
 
 
 async def test_history_shows_the_other_checkpoints(

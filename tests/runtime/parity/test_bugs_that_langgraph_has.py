@@ -16,13 +16,16 @@ from durable_graph import (
     Command,
     InMemorySaver,
     InMemoryStore,
+    RetryPolicy,
     Runtime,
     StateGraph,
     interrupt,
+    task,
 )
 from durable_graph.errors import (
     AlreadyAnsweredError,
     DurableGraphError,
+    InvalidAnswerError,
     InvalidUpdateError,
     StorageFullError,
     ThreadBusyError,
@@ -67,6 +70,36 @@ async def test_b1_a_node_that_emitted_and_then_raised_has_not_finished(
     assert calls == 2
 
 
+async def test_b2_a_task_is_not_started_again_while_it_runs(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A node that fails and is tried again finds its task still running, and waits for that one."""
+    starts, attempts, go = 0, 0, asyncio.Event()
+
+    @task
+    async def slow() -> str:
+        nonlocal starts
+        starts += 1
+        await go.wait()
+        return "done"
+
+    async def node(state: Items) -> Items:
+        nonlocal attempts
+        attempts += 1
+        running = slow()
+        if attempts == 1:
+            while not starts:
+                await asyncio.sleep(0)
+            raise ConnectionError("lost")
+        go.set()
+        return {"items": [await running]}
+
+    again = RetryPolicy(initial_interval=0, jitter=False)
+    graph = StateGraph(Items).add_node("node", node, retry_policy=again).add_edge(START, "node")
+    assert (await graph.compile(saver).ainvoke({"items": []}, config))["items"] == ["done"]
+    assert (attempts, starts) == (2, 1)
+
+
 async def test_b3_an_empty_command_is_refused_in_words(
     saver: Saver, config: RunnableConfig
 ) -> None:
@@ -82,6 +115,26 @@ async def test_b3_none_is_an_answer(saver: Saver, config: RunnableConfig) -> Non
     graph = _asking(saver, "really?")
     await graph.ainvoke({"items": []}, config)
     assert (await graph.ainvoke(Command(resume=None), config))["items"] == [None]
+
+
+async def test_b4_an_answer_that_is_refused_is_not_kept(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """One that breaks the response's schema answers nothing, now or later."""
+
+    async def ask(state: Items) -> Items:
+        first = interrupt("how many?", response_schema=int)
+        return {"items": [first, interrupt("what?")]}
+
+    graph = chain(("ask", ask), saver=saver)
+    (first,) = (await graph.ainvoke({"items": []}, config))["__interrupt__"]
+    before = await graph.aget_state(config)
+    with pytest.raises(InvalidAnswerError):
+        await graph.ainvoke(Command(resume="garbage"), config)
+    assert await graph.aget_state(config) == before
+    (second,) = (await graph.ainvoke(Command(resume={first.id: 3}), config))["__interrupt__"]
+    assert second.value == "what?"
+    assert (await graph.ainvoke(Command(resume="apples"), config))["items"] == [3, "apples"]
 
 
 async def test_b5_a_late_answer_answers_no_other_question(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -378,15 +378,18 @@ class Calls:
                 future.set_exception(error)
             return
         name = f"durable_graph {call.kind} {call.name}"
-        done = self._do(call, id, digest, next)
-        if self._places is not None:
-            done = _in_turn(self._places, done)
-        task = self._run.loop.create_task(done, name=name)
+        task = self._run.loop.create_task(self._in_turn(call, id, digest, next), name=name)
         self._running[id] = Running(task, digest, [owner])
         future.follow(task)
         task.add_done_callback(lambda _: self._running.pop(id, None))
 
     # -- doing ---------------------------------------------------------------------------------
+
+    async def _in_turn(self, call: Call, id: str, digest: str, next: Move) -> Any:
+        if self._places is None:
+            return await self._do(call, id, digest, next)
+        async with self._places:
+            return await self._do(call, id, digest, next)
 
     async def _do(self, call: Call, id: str, digest: str, next: Move) -> Any:
         entry = partial(Step, self._owner.index, id, call.name, call.kind, digest)
@@ -535,15 +538,6 @@ class Calls:
         if types:
             self._run.live.definition.codec.learn(types)
             self._run.live.freezer.learn(types)
-
-
-async def _in_turn(places: asyncio.Semaphore, done: Coroutine[Any, Any, T]) -> T:
-    """Await something once there is a place for it."""
-    try:
-        async with places:
-            return await done
-    finally:
-        done.close()  # if it never got one
 
 
 async def end_all(running: Iterable[Running]) -> None:

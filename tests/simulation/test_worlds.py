@@ -28,7 +28,7 @@ _EVENTS: Final[Mapping[int, tuple[str, ...]]] = {
         # to threads
         *("commit by input", "commit by loop", "commit by update", "branch"),
         *("delta", "snapshot", "large values", "join waits", "packets due"),
-        *("task results", "question", "answers", "rot"),
+        *("task results", "Steps", "question", "answers", "rot"),
         *("edit returned", "edit refused", "state returned", "history returned"),
         *("prune returned", "delete returned", "list returned"),
     ),

@@ -10,7 +10,15 @@ from durable_graph.decisions.freeze import Freezer
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine import shapes
 from durable_graph.log.fold import Scope
-from durable_graph.log.records import Answers, Body, Commit, Outcome, TaskResults
+from durable_graph.log.records import (
+    Answers,
+    Body,
+    Commit,
+    Outcome,
+    Step,
+    Steps,
+    TaskResults,
+)
 from durable_graph.log.seal import Header, open_record
 from durable_graph.ports.backend import Append, Head
 from durable_graph.testing.simulation.calls import CallRecord
@@ -33,6 +41,8 @@ class Chronicle:
         commits: sequence numbers of its commits by checkpoint id, oldest first.
         states: the states at its checkpoints.
         done: ids of tasks whose results are stored.
+        claimed: steps that were claimed, as task and key.
+        steps_done: steps whose results are stored.
         answered: all answers that were taken up, and the question that each was for.
         shown: each log that a caller may be shown, as one text, and the record it came with.
         pruned: records whose bodies are gone.
@@ -47,6 +57,8 @@ class Chronicle:
         self.states: dict[str, State] = {}
         self.paths: dict[str, set[int]] = {}
         self.done: set[str] = set()
+        self.claimed: set[tuple[str, str]] = set()
+        self.steps_done: set[tuple[str, str]] = set()
         self.answered: dict[str, str] = {}
         self.shown: dict[str, int] = {}
         self.pruned: set[int] = set()
@@ -132,6 +144,10 @@ class Chronicle:
             case TaskResults(outcomes):
                 self._note_done(outcomes, again=call.durability == "exit")
                 self._scope.apply(header, body)
+            case Steps(steps):
+                for step in steps:
+                    self._note_step(step, again=call.durability == "exit")
+                self._scope.apply(header, body)
             case _:
                 self._scope.apply(header, body)
         self._show(header.seq)
@@ -144,6 +160,17 @@ class Chronicle:
                 if known is not None and known.done and task.node != START and not again:
                     raise MismatchError(f"Task {task.id} of {task.node} is done twice.")
                 self.done.add(task.id)
+
+    def _note_step(self, step: Step, *, again: bool) -> None:
+        name = (self._scope.due[step.index].id, step.name)
+        if name in self.steps_done and not again:
+            raise MismatchError(f"Step {step.name} of task {name[0]} is {step.state} once more.")
+        if step.state == "claimed":
+            self.claimed.add(name)
+        elif step.state == "done":
+            self.steps_done.add(name)
+        elif name not in self.claimed and not again:
+            raise MismatchError(f"Step {step.name} of task {name[0]} failed unclaimed.")
 
     def _answers(self, answers: Mapping[str, bytes], call: CallRecord) -> None:
         asked = {ask.id: ask.value for asks in self._scope.asked.values() for ask in asks}

@@ -16,7 +16,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypedDict
 
-from durable_graph import END, START, Command, RetryPolicy, Runtime, Send, StateGraph, interrupt
+from durable_graph import (
+    END,
+    NOT_DONE,
+    START,
+    Command,
+    RetryPolicy,
+    Runtime,
+    Send,
+    StateGraph,
+    StepClaim,
+    get_runtime,
+    interrupt,
+    step,
+)
 
 __all__ = [
     "GraphSpec",
@@ -28,6 +41,7 @@ __all__ = [
     "random_graph",
     "spell",
     "update_of",
+    "with_steps",
 ]
 
 Pace = Literal["instant", "quick", "slow", "long"]
@@ -92,6 +106,7 @@ class NodeSpec:
         same: whether they are all the same.
         pace: how long it takes.
         fails: how often an attempt fails, from 0 to 1.
+        steps: how many steps it makes before it asks.
         attempts: how many attempts its policy allows.
         threaded: whether it is a plain function.
         packet: whether it is sent to.
@@ -107,6 +122,7 @@ class NodeSpec:
     same: bool = False
     pace: Pace = "quick"
     fails: float = 0.0
+    steps: int = 0
     attempts: int = 1
     threaded: bool = False
     packet: bool = False
@@ -188,6 +204,8 @@ def _plain(answer: Any) -> str:
 
 
 def _function(spec: NodeSpec, act: Act) -> Callable[..., Any]:
+    happened: set[str] = set()  # outside, where no crash takes it back
+
     def ask(state: Any) -> tuple[str, int | None, list[Any]]:
         seen, item = (state["of"], state["item"]) if spec.packet else (digest(state["log"]), None)
         answers = [interrupt(question(spec, n, seen, item)) for n in range(spec.asks)]
@@ -200,8 +218,22 @@ def _function(spec: NodeSpec, act: Act) -> Callable[..., Any]:
         after = {"log": [*state["log"], *(update or {"log": ()})["log"]]}
         return Command(update=update, goto=spec.command(after))
 
+    async def make(name: str) -> str:
+        runtime = get_runtime()
+        await act(spec, runtime, f"step {name}")
+        happened.add(runtime.idempotency_key)
+        return f"{spec.name} {name}"
+
+    def look(claim: StepClaim) -> Any:
+        known = claim.idempotency_key in happened
+        return f"{spec.name} {claim.key}" if known else NOT_DONE
+
     async def run(state: Any, runtime: Runtime) -> Any:
         await act(spec, runtime, "begin")
+        for name in map(str, range(spec.steps)):
+            made = await step(name, make, name, reconcile=look)
+            if made != f"{spec.name} {name}":
+                raise AssertionError(f"Step {name} of {spec.name} has come to {made!r}.")
         asked = ask(state)
         await act(spec, runtime, "end")
         return result(state, *asked)
@@ -215,6 +247,17 @@ def _function(spec: NodeSpec, act: Act) -> Callable[..., Any]:
         return result(state, *ask(state))
 
     return run_at_once if spec.threaded else run
+
+
+def with_steps(graph: GraphSpec, numbers: random.Random) -> GraphSpec:
+    """The graph, and in one of three some of its nodes make steps."""
+    if numbers.random() < 2 / 3:
+        return graph
+    nodes = {
+        name: replace(spec, steps=0 if spec.threaded else numbers.choice((0, 1, 1, 2, 4)))
+        for name, spec in graph.nodes.items()
+    }
+    return replace(graph, nodes=nodes)
 
 
 def random_graph(numbers: random.Random) -> GraphSpec:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from unittest import mock
 
-from durable_graph.engine import execute, owner
+from durable_graph.engine import execute, owner, steps
 from durable_graph.testing.simulation.loop import process
 
 __all__ = ["separate_processes"]
@@ -70,8 +70,10 @@ class _Threads:
 @contextlib.contextmanager
 def separate_processes(numbers: random.Random) -> Iterator[None]:
     """Keep apart what belongs to different simulated processes, as long as the block runs."""
+    threads = _Threads(numbers)
     with (
         mock.patch.object(owner, "_owners", _Owners()),
-        mock.patch.object(execute, "workers", _Threads(numbers)),
+        mock.patch.object(execute, "workers", threads),
+        mock.patch.object(steps, "workers", threads),
     ):
         yield

@@ -54,6 +54,7 @@ class Witness:
         self._beats: dict[str, list[float]] = {}
         self._tasks: dict[str, str] = {}
         self._keys: dict[str, str] = {}
+        self._steps: dict[str, tuple[str, str]] = {}
 
     def chronicle(self, thread: str) -> Chronicle | None:
         """What is known of a thread that exists."""
@@ -138,6 +139,21 @@ class Witness:
                 task not in chronicle.done,
                 f"Node {runtime.node} of {thread} runs again, though its result is stored.",
             )
+
+    def step_started(self, runtime: Runtime, name: str) -> None:
+        """The function of a step begins to run."""
+        thread, step = runtime.thread_id or "", (runtime.task_id, name)
+        key = runtime.idempotency_key
+        same = self._steps.setdefault(key, step) == step
+        self._check(same, f"Two steps of {thread} have the key {key}.")
+        chronicle = self.chronicle(thread)
+        if chronicle is None or chronicle.head is None:
+            return
+        if chronicle.head.run == runtime.run_id and chronicle.head.status == "running":
+            where = f"Step {name} of {runtime.node} in {thread}"
+            self._check(step not in chronicle.steps_done, f"{where} is run again.")
+            stored = self.calls[runtime.run_id].durability == "exit" or step in chronicle.claimed
+            self._check(stored, f"{where} is run before it is claimed.")
 
     # -- behind the callers --------------------------------------------------------------------
 

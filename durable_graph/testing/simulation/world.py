@@ -17,6 +17,7 @@ from durable_graph.testing.simulation.graphs import (
     NodeSpec,
     SimulatedNodeError,
     random_graph,
+    with_steps,
 )
 from durable_graph.testing.simulation.model import Model
 from durable_graph.testing.simulation.simulate import Simulation, Worker
@@ -57,7 +58,8 @@ class World:
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
         self.numbers = simulation.numbers("world")
-        self.graph: GraphSpec = random_graph(simulation.numbers("graph"))
+        graph = random_graph(simulation.numbers("graph"))
+        self.graph: GraphSpec = with_steps(graph, simulation.numbers("steps"))
         definition = self.graph.build(self.act).compile().definition
         self.definition = definition
         self.witness = Witness(simulation, definition, Model(self.graph))
@@ -81,13 +83,15 @@ class World:
     # -- nodes ---------------------------------------------------------------------------------
 
     async def act(self, spec: NodeSpec, runtime: Runtime, when: str) -> None:
-        """What every node does at its begin and its end."""
+        """What every node does at its begin and its end, and in each of its steps."""
         numbers, note = self._nodes, self.simulation.note
         note("node", when, spec.name, runtime.thread_id, runtime.run_id, runtime.attempt)
         if when.startswith("begin"):
             self.witness.started(runtime)
             within = 1 <= runtime.attempt <= spec.attempts
             self.simulation.check(within, f"{spec.name} runs for the {runtime.attempt}. time.")
+        if when.startswith("step"):
+            self.witness.step_started(runtime, when.removeprefix("step "))
         if not when.endswith("at once"):
             await asyncio.sleep(self._pace(spec, numbers))
         if not self.calm and numbers.random() < spec.fails / 2:

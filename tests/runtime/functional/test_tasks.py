@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -238,6 +239,26 @@ async def test_tasks_that_never_got_their_turn_end(saver: Saver, config: Runnabl
     with pytest.raises(ValueError, match="no"):
         await flow.ainvoke("go", limited)
     assert begun == [0]
+
+
+async def test_a_task_that_is_cancelled_at_once_leaves_nothing(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Not even a warning that its coroutine was never awaited."""
+
+    @task
+    async def never() -> None:
+        raise AssertionError("it was cancelled before it began")
+
+    @entrypoint(saver)
+    async def flow(_: Any) -> None:
+        never()
+        raise ValueError("no")
+
+    for limit in (None, 1):
+        with pytest.raises(ValueError, match="no"):
+            await flow.ainvoke("go", {**config, "max_concurrency": limit})
+    gc.collect()
 
 
 async def test_a_task_that_is_not_idempotent_is_claimed(

@@ -20,11 +20,12 @@ from durable_graph.engine.live import LiveThread
 from durable_graph.engine.reading import View
 from durable_graph.engine.run import Run
 from durable_graph.engine.runlog import Receipt, RunLog
+from durable_graph.engine.steps import Calls
 from durable_graph.engine.writer import Writer
 from durable_graph.errors import IntegrityError, OutcomeUnknownError, StorageError
 from durable_graph.log import seal as seals
 from durable_graph.log.fold import Scope
-from durable_graph.log.records import Head, Ranges
+from durable_graph.log.records import Body, Head, Ranges, Record, Step, Steps
 from durable_graph.log.seal import Draft, Header, open_record, seal
 from durable_graph.ports.backend import Append, Backend, Outcome, Position
 from durable_graph.testing.simulation.network import at_once
@@ -335,6 +336,30 @@ async def _fails(error: BaseException) -> None:
     raise error
 
 
+def step_before_its_claim(patch: pytest.MonkeyPatch) -> None:
+    """A step begins while its claim is on its way."""
+
+    async def hasty(self: Calls, entry: Step, *, durable: bool = False) -> Receipt:
+        log = self._run.live.log
+        if not durable or log is None:
+            return await write(self, entry, durable=durable)
+        self._run.live.scope.take_steps([entry])
+        return log.add(Steps([entry]))
+
+    write = Calls._write
+    patch.setattr(Calls, "_write", hasty)
+
+
+def forgotten_steps(patch: pytest.MonkeyPatch) -> None:
+    """Reading a thread passes over what its tasks have done so far."""
+
+    def passing_over(record: Record, secret: bytes, thread: str) -> tuple[Header, Body]:
+        header, body = open_record(record, secret, thread)
+        return header, Steps([]) if isinstance(body, Steps) else body
+
+    patch.setattr(reading, "open_record", passing_over)
+
+
 def _all() -> Iterator[tuple[str, Plant]]:
     for plant in (
         ack_before_commit,
@@ -359,6 +384,8 @@ def _all() -> Iterator[tuple[str, Plant]]:
         everybody_is_dead,
         hungry_prune,
         lost_error,
+        step_before_its_claim,
+        forgotten_steps,
     ):
         yield plant.__name__, plant
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,7 @@ from typing import (
     overload,
 )
 
+from durable_graph.cache import BaseCache
 from durable_graph.decisions.results import Written
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.definition.node import (
@@ -31,16 +33,17 @@ from durable_graph.definition.node import (
     name_of,
 )
 from durable_graph.definition.policies import NodePolicies, retries_of, timeout_of
+from durable_graph.engine.call import Policies
 from durable_graph.engine.context import current_task
 from durable_graph.engine.future import StepFuture
 from durable_graph.engine.steps import Call, Reconcile, make_call
-from durable_graph.errors import GraphDefinitionError
+from durable_graph.errors import CacheWarning, GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.state.channel import PREVIOUS, VALUE, Channel
 from durable_graph.state.schema import Schema
 from durable_graph.store import BaseStore
-from durable_graph.types import START, RetryPolicy, TimeoutPolicy
+from durable_graph.types import START, CachePolicy, RetryPolicy, TimeoutPolicy
 
 __all__ = ["TaskFunction", "entrypoint", "task"]
 
@@ -203,12 +206,15 @@ class entrypoint:  # noqa: N801 - a decorator
         checkpointer: where threads are stored; without one, nothing is. Of one that is called
             within a graph also True or False; see `StateGraph.compile`.
         store: what the function gets as its store.
+        cache: where its results are kept, if it has a `cache_policy`.
         context_schema: the type of the context that a call brings.
+        cache_policy: when a result may be one that the cache has kept, so that the function is not
+            run; what it saved is kept along with it. The input is the key, and not `previous`.
         retry_policy: when to run the function again after it failed.
         timeout: how long one attempt may take: seconds, a timedelta or a `TimeoutPolicy`.
 
     Raises:
-        TypeError: the checkpointer is no saver, or the store is none.
+        TypeError: the checkpointer is no saver, or the store or cache is none.
     """
 
     @dataclass(frozen=True, slots=True)
@@ -227,8 +233,10 @@ class entrypoint:  # noqa: N801 - a decorator
         self,
         checkpointer: Saver | bool | None = None,
         store: BaseStore | None = None,
+        cache: BaseCache | None = None,
         *,
         context_schema: Any = None,
+        cache_policy: CachePolicy | None = None,
         retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
         timeout: float | timedelta | TimeoutPolicy | None = None,
     ) -> None:
@@ -241,7 +249,18 @@ class entrypoint:  # noqa: N801 - a decorator
         self._checkpointer = checkpointer
         if store is not None and not isinstance(store, BaseStore):
             raise TypeError(f"The store is one such as InMemoryStore(), not {store!r}.")
+        if cache is not None and not isinstance(cache, BaseCache):
+            raise TypeError(f"The cache is one such as InMemoryCache(), not {cache!r}.")
+        if cache_policy is not None and cache is None:
+            warnings.warn(
+                "The entrypoint has a cache_policy and no cache, so nothing is kept: "
+                "entrypoint(cache=InMemoryCache(), ...).",
+                CacheWarning,
+                stacklevel=2,
+            )
         self._store = store
+        self._cache = cache
+        self._cache_policy = cache_policy
         self._context = context_schema
         self._retry = retry_policy
         self._timeout = timeout
@@ -282,9 +301,19 @@ class entrypoint:  # noqa: N801 - a decorator
         state = Schema(object, channels, plain=False, key=VALUE)
         given = Schema(function.annotation or object, {}, plain=False, key=VALUE)
         policies = NodePolicies.of(
-            f"entrypoint {name!r}", retry_policy=self._retry, timeout=self._timeout
+            f"entrypoint {name!r}",
+            retry_policy=self._retry,
+            timeout=self._timeout,
+            cache_policy=self._cache_policy,
         )
-        node = Node(name, function, given, retry=policies.retry or (), timeout=policies.timeout)
+        node = Node(
+            name,
+            function,
+            given,
+            retry=policies.retry or (),
+            timeout=policies.timeout,
+            cache=policies.cache,
+        )
         definition = GraphDefinition.of(
             name=name,
             nodes={name: node},
@@ -297,7 +326,10 @@ class entrypoint:  # noqa: N801 - a decorator
             entry=name,
         )
         graph: CompiledGraph[Any, Any, Any, Any] = CompiledGraph(
-            definition, self._checkpointer, store=self._store
+            definition,
+            self._checkpointer,
+            store=self._store,
+            policies=Policies(cache=self._cache),
         )
         graph.__doc__ = func.__doc__
         return graph
@@ -328,6 +360,8 @@ def _examined(func: Callable[..., Any], name: str) -> Function:
         return _awaited(returned) if inspect.isawaitable(returned) else _written(returned)
 
     body: Callable[..., Any] = run if function.is_async else run_in_thread
+    # A cache tells the results of functions apart by these.
+    body.__module__, body.__qualname__ = func.__module__, getattr(func, "__qualname__", name)
     return Function(
         body, function.is_async, function.injected, function.annotation, takes_state=True
     )

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import pytest
 
 from durable_graph import (
+    CachePolicy,
     Command,
+    InMemoryCache,
     InMemorySaver,
     InMemoryStore,
     Runtime,
@@ -18,7 +20,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph.errors import EmptyInputError, GraphDefinitionError
+from durable_graph.errors import CacheWarning, EmptyInputError, GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.store import BaseStore
@@ -315,6 +317,27 @@ async def test_large_inputs_and_results_are_stored_once(
     for _ in range(3):
         await flow.ainvoke({"text": "x" * 50_000}, config)
     assert await bytes_of(saver, config) < 60_000
+
+
+async def test_results_can_be_kept(saver: Saver, config: RunnableConfig) -> None:
+    """The same input, on whatever thread: the function is not run, and what it saved is there."""
+    runs: list[str] = []
+
+    @entrypoint(saver, cache=InMemoryCache(), cache_policy=CachePolicy())
+    async def flow(text: str, *, previous: int | None) -> entrypoint.final[str, int]:
+        runs.append(text)
+        return entrypoint.final(value=text.upper(), save=(previous or 0) + 1)
+
+    assert await flow.ainvoke("a", config) == "A"
+    other: RunnableConfig = {"configurable": {"thread_id": "other"}}
+    events = await collect(flow.astream("a", other))
+    assert events == [{"flow": "A", "__metadata__": {"cached": True}}]
+    assert await flow.ainvoke("b", other) == "B"
+    assert runs == ["a", "b"]
+    with pytest.warns(CacheWarning, match="no cache"):
+        entrypoint(cache_policy=CachePolicy())
+    with pytest.raises(TypeError, match="InMemoryCache"):
+        entrypoint(cache={})  # type: ignore[arg-type]
 
 
 def test_what_is_no_entrypoint_is_refused() -> None:

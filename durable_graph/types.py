@@ -379,14 +379,14 @@ class CachePolicy:
     edges look at the state anew each time. Errors and questions are never kept.
 
     Attributes:
-        key_func: what of the node's input the result depends on: gets the input, returns
-            anything that can be stored. ``None`` for the whole input.
+        key_func: what of the node's input the result depends on: gets the input (of a task: its
+            arguments), returns anything that can be stored. ``None`` for the whole input.
         ttl: seconds for which a result may be used; ``None`` for ever.
         version: name another one when the node's code has changed, and what an earlier version
             returned is not used any more.
     """
 
-    key_func: Callable[[Any], Any] | None = None
+    key_func: Callable[..., Any] | None = None
     ttl: float | None = None
     version: str = ""
 

@@ -121,7 +121,7 @@ class Narrator:
             due, value = scope.due[step.index], step.value
             if "updates" in self._modes:
                 at = cursor_at(seq, PLACES * place + _UPDATE)
-                yield Event("updates", {step.name: thaw(value)}, at)
+                yield Event("updates", shapes.call_update_payload(step, thaw(value)), at)
 
             def payload(due: Due = due, step: Step = step, value: bytes = value) -> Any:
                 name = shapes.call_id(due, step.id)

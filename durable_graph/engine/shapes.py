@@ -16,7 +16,7 @@ from durable_graph.log.codec import ABSENT
 from durable_graph.log.delta import Encoded, apply_op
 from durable_graph.log.fold import Due, Scope, task_id
 from durable_graph.log.namespace import called_ns
-from durable_graph.log.records import Answer, Ask, Outcome
+from durable_graph.log.records import Answer, Ask, Outcome, Step
 from durable_graph.state.channel import PREVIOUS
 from durable_graph.types import START, UNSET, GivenAnswer, Interrupt, RunnableConfig
 
@@ -24,6 +24,7 @@ __all__ = [
     "call_id",
     "call_payload",
     "call_result_payload",
+    "call_update_payload",
     "checkpoint_config",
     "checkpoint_payload",
     "config_of",
@@ -193,6 +194,12 @@ def call_id(due: Due, step: str) -> str:
 def call_payload(id: str, name: str, given: Any) -> dict[str, Any]:
     """``tasks``: a function of the functional API begins."""
     return {"id": id, "name": name, "input": given, "triggers": ("__pregel_push",)}
+
+
+def call_update_payload(step: Step, value: Any) -> dict[str, Any]:
+    """``updates``: what a function of the functional API has come to."""
+    cached = {"__metadata__": {"cached": True}} if step.cached else {}
+    return {step.name: value, **cached}
 
 
 def call_result_payload(id: str, name: str, value: Any) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from durable_graph.decisions.steps import Move, move, step_id
 from durable_graph.definition.node import Injection, hints_of, name_of
 from durable_graph.definition.policies import retries_of, timeout_of
 from durable_graph.engine.asking import swallowed
+from durable_graph.engine.callcache import CallSlot
 from durable_graph.engine.context import TaskContext, running_task
 from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.execute import describe, in_context, new_context
@@ -50,7 +51,7 @@ from durable_graph.log.records import Step, Steps
 from durable_graph.log.registered import TypeCodec
 from durable_graph.log.seal import blob_digest
 from durable_graph.state.storable import storable_types
-from durable_graph.types import NOT_DONE, RetryPolicy, StepClaim, TimeoutPolicy
+from durable_graph.types import NOT_DONE, UNSET, CachePolicy, RetryPolicy, StepClaim, TimeoutPolicy
 
 if TYPE_CHECKING:
     from durable_graph.engine.run import Run
@@ -77,6 +78,7 @@ class Call:
         reconcile: finds out whether it has happened.
         retry: its retry policies.
         timeout: how long one attempt may take, if there is a limit.
+        cache: when its result may be one that the graph's cache has kept.
         injected: the parameters that the engine supplies.
     """
 
@@ -90,6 +92,7 @@ class Call:
     reconcile: Reconcile | None = None
     retry: tuple[RetryPolicy, ...] = ()
     timeout: TimeoutPolicy | None = None
+    cache: CachePolicy | None = None
     injected: tuple[Injection, ...] = ()
 
     @property
@@ -395,6 +398,9 @@ class Calls:
         entry = partial(Step, self._owner.index, id, call.name, call.kind, digest)
         if call.kind == "transaction":
             return await self._transact(call, entry)
+        slot = None if next == "reconcile" else await self._slot(call)
+        if slot is not None and slot.found is not UNSET:
+            return await self._done(call, id, partial(entry, cached=True), slot.found)
         if next == "reconcile":
             value = await self._reconciled(call, id)
             if value is not NOT_DONE:
@@ -413,7 +419,19 @@ class Calls:
             if next != "run" and _is_known(error) and not (log is not None and log.broken):
                 await self._write(entry("failed", error=describe(error)))
             raise
-        return await self._done(call, id, entry, value)
+        result = await self._done(call, id, entry, value)
+        if slot is not None:
+            await slot.keep(result)
+        return result
+
+    async def _slot(self, call: Call) -> CallSlot | None:
+        """The place in the graph's cache for a call's result, if it is to be kept."""
+        cache = self._run.live.call.policies.cache
+        if call.cache is None or cache is None:
+            return None
+        codec = self._run.live.definition.codec
+        slot = CallSlot(cache, call.cache, codec, call.name, call.function)
+        return await slot.look(call.args, call.kwargs)
 
     async def _reconciled(self, call: Call, id: str) -> Any:
         child = self._owner.within(id, 1)

@@ -32,8 +32,9 @@ from durable_graph.definition.node import (
     injections_of,
     name_of,
 )
-from durable_graph.definition.policies import NodePolicies, retries_of, timeout_of
+from durable_graph.definition.policies import NodePolicies, cache_of, retries_of, timeout_of
 from durable_graph.engine.call import Policies
+from durable_graph.engine.callcache import call_namespace
 from durable_graph.engine.context import current_task
 from durable_graph.engine.future import StepFuture
 from durable_graph.engine.steps import Call, Reconcile, make_call
@@ -71,6 +72,7 @@ class TaskFunction(Generic[P, T]):
         *,
         retry: tuple[RetryPolicy, ...],
         timeout: TimeoutPolicy | None,
+        cache: CachePolicy | None,
         idempotent: bool,
         reconcile: Reconcile | None,
     ) -> None:
@@ -79,6 +81,7 @@ class TaskFunction(Generic[P, T]):
         self.name = name
         self._retry = retry
         self._timeout = timeout
+        self._cache = cache
         self._idempotent = idempotent
         self._reconcile = reconcile
         self._injected = injections_of(func)
@@ -97,9 +100,18 @@ class TaskFunction(Generic[P, T]):
             reconcile=self._reconcile,
             retry=self._retry,
             timeout=self._timeout,
+            cache=self._cache,
             injected=self._missing(args, kwargs),
         )
         return make_call(call, f"Task {self.name!r}")
+
+    async def aclear_cache(self, cache: BaseCache) -> None:
+        """Forget what a cache keeps of it."""
+        await cache.aclear([call_namespace(self.name, self.func)])
+
+    def clear_cache(self, cache: BaseCache) -> None:
+        """See `aclear_cache`."""
+        cache.clear([call_namespace(self.name, self.func)])
 
     def _missing(self, args: Any, kwargs: Any) -> tuple[Injection, ...]:
         if not self._injected:
@@ -121,6 +133,7 @@ def task(
     *,
     name: str | None = None,
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+    cache_policy: CachePolicy | None = None,
     timeout: float | timedelta | TimeoutPolicy | None = None,
     idempotent: bool = True,
     reconcile: Reconcile | None = None,
@@ -133,6 +146,7 @@ def task(
     *,
     name: str | None = None,
     retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+    cache_policy: CachePolicy | None = None,
     timeout: float | timedelta | TimeoutPolicy | None = None,
     idempotent: bool = True,
     reconcile: Reconcile | None = None,
@@ -148,6 +162,8 @@ def task(
         fn: the function, sync or async; a sync one runs in a thread.
         name: its name; by default the function's. Stored results belong to it.
         retry_policy: when to try again.
+        cache_policy: when its result may be one that the cache of the graph that calls it has
+            kept for the same arguments, from whatever thread and graph.
         timeout: how long one attempt may take: seconds, a timedelta or a `TimeoutPolicy`.
         idempotent: whether it may run again if a crash has left its outcome unknown. If not, each
             call is claimed before it begins, and `reconcile` is asked; see `step`.
@@ -173,6 +189,7 @@ def task(
             given,
             retry=() if retry_policy is None else retries_of(retry_policy, who),
             timeout=None if timeout is None else timeout_of(timeout, who),
+            cache=None if cache_policy is None else cache_of(cache_policy, who),
             idempotent=idempotent,
             reconcile=reconcile,
         )

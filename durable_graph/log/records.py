@@ -400,6 +400,7 @@ class Step:
         state: "claimed": it may have happened. "done": it has. "failed": it has not.
         value: its result, encoded, once it is done.
         error: what it failed with, as text.
+        cached: whether the result is an earlier call's, kept in a cache.
     """
 
     index: int
@@ -410,6 +411,7 @@ class Step:
     state: str
     value: bytes | None = None
     error: str | None = None
+    cached: bool = False
 
 
 @dataclass(slots=True)
@@ -644,6 +646,8 @@ def _step(step: Step, lines: _Lines) -> dict[str, Any]:
         plain["value"] = lines.add(step.value)
     if step.error is not None:
         plain["error"] = _text(step.error)
+    if step.cached:
+        plain["cached"] = True
     return plain
 
 
@@ -656,7 +660,8 @@ def _read_step(plain: dict[str, Any], values: list[bytes]) -> Step:
     if state not in ("claimed", "done", "failed") or (state == "done") != (line is not None):
         raise ValueError(plain)
     value = None if line is None else values[line]
-    return Step(plain["index"], id, name, kind, digest, state, value, plain.get("error"))
+    error, cached = plain.get("error"), plain.get("cached", False)
+    return Step(plain["index"], id, name, kind, digest, state, value, error, cached)
 
 
 def _commit(commit: Commit, lines: _Lines) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from durable_graph import (
     NOT_DONE,
+    CachePolicy,
     Command,
+    InMemoryCache,
     StepClaim,
     entrypoint,
     get_stream_writer,
@@ -80,12 +82,17 @@ def _flow(saver: Saver, trouble: bool) -> CompiledGraph:
     async def add(one: int, other: int) -> int:
         return one + other
 
-    @entrypoint(saver)
+    @task(cache_policy=CachePolicy())
+    async def kept() -> str:
+        return "kept"
+
+    @entrypoint(saver, cache=InMemoryCache())
     async def flow(
         numbers: list[int], *, previous: list[int] | None
     ) -> entrypoint.final[int, list[int]]:
         doubled = [await double(number) for number in numbers]
         total = await add(*doubled)
+        await kept()
         if interrupt(f"{total}?") != "yes":
             total = 0
         return entrypoint.final(value=total, save=[*(previous or []), total])

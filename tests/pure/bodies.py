@@ -100,7 +100,9 @@ callers = st.none() | st.builds(Caller, names, names, names)
 steps = st.builds(
     lambda stands, **more: Step(**more, **stands),
     st.one_of(
-        st.fixed_dictionaries({"state": st.just("done"), "value": encoded}),
+        st.fixed_dictionaries(
+            {"state": st.just("done"), "value": encoded, "cached": st.booleans()}
+        ),
         st.fixed_dictionaries({"state": st.just("claimed")}),
         st.fixed_dictionaries({"state": st.just("failed"), "error": st.text(max_size=20)}),
     ),

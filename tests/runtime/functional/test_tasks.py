@@ -13,7 +13,9 @@ import pytest
 
 from durable_graph import (
     START,
+    CachePolicy,
     Command,
+    InMemoryCache,
     RetryPolicy,
     StateGraph,
     entrypoint,
@@ -21,7 +23,12 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph.errors import GraphDefinitionError, StepOutcomeUnknownError
+from durable_graph.errors import (
+    CacheWarning,
+    GraphDefinitionError,
+    InvalidUpdateError,
+    StepOutcomeUnknownError,
+)
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.runtime.functional.kit import Effects, steps_of
@@ -187,6 +194,84 @@ async def test_tasks_call_tasks(saver: Saver, config: RunnableConfig) -> None:
     assert await tree.ainvoke("go", config) == 6
     # Those of the second branch are calls of their own, although they are equal.
     assert effects == [1, 2, 1, 2]
+
+
+async def test_results_of_tasks_can_be_kept(saver: Saver, config: RunnableConfig) -> None:
+    """For the same arguments, from another thread and flow; until they are forgotten."""
+    effects, cache = Effects(), InMemoryCache()
+
+    @task(cache_policy=CachePolicy())
+    async def fetch(name: str, *, times: int = 1) -> Page:
+        effects.append(name)
+        return Page(name * times, ("w",))
+
+    @entrypoint(saver, cache=cache)
+    async def flow(name: str) -> str:
+        return (await fetch(name, times=2)).title
+
+    other: RunnableConfig = {"configurable": {"thread_id": "other"}}
+    assert await flow.ainvoke("a", config) == "aa"
+    assert await collect(flow.astream("a", other)) == [
+        {"fetch": Page("aa", ("w",)), "__metadata__": {"cached": True}},
+        {"flow": "aa"},
+    ]
+    assert [entry.cached for entry in await steps_of(saver, other)] == [True]
+    assert await flow.ainvoke("b", config) == "bb"
+    assert effects == ["a", "b"]
+    await fetch.aclear_cache(cache)
+    assert await flow.ainvoke("a", config) == "aa"
+    assert effects == ["a", "b", "a"]
+
+
+async def test_what_a_tasks_result_depends_on_can_be_said(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """By `key_func`, of the arguments; what cannot be a key is refused, and says so."""
+    effects, cache = Effects(), InMemoryCache()
+
+    class Client:
+        pass
+
+    @task(cache_policy=CachePolicy(key_func=lambda client, name: name))
+    async def good(client: Client, name: str) -> str:
+        effects.append(name)
+        return name
+
+    @task(cache_policy=CachePolicy())
+    async def bad(client: Client, name: str) -> str:
+        raise AssertionError("it has no key")
+
+    @entrypoint(saver, cache=cache)
+    async def flow(name: str) -> str:
+        first = await good(Client(), name)
+        with pytest.raises(InvalidUpdateError, match="Task 'bad' cannot be cached"):
+            await bad(Client(), name)
+        return first
+
+    for _ in range(2):
+        assert await flow.ainvoke("a", config) == "a"
+    assert effects == ["a"]
+
+
+async def test_a_broken_cache_keeps_no_task_from_running(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """It is a convenience: the flow warns and goes on."""
+
+    class Broken(InMemoryCache):
+        async def aget(self, keys: Any) -> Any:
+            raise ConnectionError("no cache")
+
+    @task(cache_policy=CachePolicy())
+    async def work() -> str:
+        return "done"
+
+    @entrypoint(saver, cache=Broken())
+    async def flow(_: Any) -> str:
+        return await work()
+
+    with pytest.warns(CacheWarning, match="Task 'work' goes without its cache"):
+        assert await flow.ainvoke("go", config) == "done"
 
 
 async def test_so_many_tasks_run_at_once(saver: Saver, config: RunnableConfig) -> None:

@@ -264,10 +264,12 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         config: RunnableConfig | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        version: Literal["v1", "v2"] = "v1",
         **options: Unpack[RunOptions[GivenContextT]],
     ) -> Any:
         """See `ainvoke`."""
-        begin = partial(self.ainvoke, input, config, stream_mode=stream_mode, **options)
+        modes = {"stream_mode": stream_mode, "version": version}
+        begin = partial(self.ainvoke, input, config, **modes, **options)
         return call(begin, self._beside())
 
     # What comes depends on how it is asked for; one overload for each shape of events.
@@ -357,6 +359,12 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
     ) -> Iterator[StateSnapshot]:
         """See `aget_state_history`."""
         return iterate(partial(self.aget_state_history, config, **options))
+
+    def stream_history(
+        self: Any, config: RunnableConfig | str, **options: Any
+    ) -> Iterator[StreamPart]:
+        """See `astream_history`."""
+        return iterate(partial(self.astream_history, config, **options))
 
     def update_state(
         self: Any,

@@ -35,6 +35,7 @@ __all__ = [
     "Durability",
     "ExecutionInfo",
     "GivenAnswer",
+    "GraphOutput",
     "Interrupt",
     "NotDone",
     "OnPending",
@@ -453,6 +454,22 @@ class StateSnapshot(NamedTuple):
     def checkpoint_id(self) -> str | None:
         """The checkpoint's id; ``None`` for a thread that does not exist yet."""
         return self.config.get("configurable", {}).get("checkpoint_id")
+
+
+OutputT = TypeVar("OutputT")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOutput(Generic[OutputT]):
+    """What ``ainvoke(..., version="v2")`` returns.
+
+    Attributes:
+        value: the output, of the type that the graph's output schema is.
+        interrupts: the questions that are open.
+    """
+
+    value: OutputT
+    interrupts: tuple[Interrupt, ...] = ()
 
 
 class StreamPart(TypedDict):

@@ -19,6 +19,7 @@ from durable_graph.types import (
     Durability,
     OnPending,
     RetryPolicy,
+    StreamMode,
     TimeoutPolicy,
 )
 
@@ -77,3 +78,4 @@ class RunOptions(TypedDict, Generic[ContextT], total=False):
     by: str | None
     context: ContextT | Mapping[str, Any] | None
     control: RunControl | None
+    print_mode: StreamMode | Sequence[StreamMode]

@@ -236,12 +236,13 @@ class Narrator:
     def _whose(self, scope: Scope, outcome: Outcome) -> Due:
         """The task as whose end a result counts: its node's, or its error handler's."""
         due = scope.due[outcome.index]
+        if outcome.index in self._caught:
+            return replace(due, handler=True)
         if outcome.caught is None:
             return due
-        if outcome.caught == outcome.error and outcome.index not in self._caught:
-            self._caught.add(outcome.index)
-            return due  # its handler is still to run
-        return replace(due, handler=True)
+        self._caught.add(outcome.index)
+        # Its handler is still to run, or it has begun before anybody watched.
+        return due if outcome.caught == outcome.error else replace(due, handler=True)
 
     def _begin_step(self, scope: Scope, telling: Collection[int]) -> None:
         """Note what siblings have said that had finished before anybody watched."""

@@ -19,6 +19,7 @@ from durable_graph.engine.control import RunControl
 from durable_graph.engine.editing import edit
 from durable_graph.engine.inner import Keeps, call_inside
 from durable_graph.engine.invoke import Result, RunTask
+from durable_graph.engine.retelling import read_cursor, retell
 from durable_graph.engine.snapshots import history, snapshot
 from durable_graph.engine.statistics import GraphStatistics, RunStatistics, Tally
 from durable_graph.engine.stream import Event, MessageEvent, Stream
@@ -34,12 +35,15 @@ from durable_graph.graph.config import (
     read_call,
     refuse_empty,
 )
+from durable_graph.graph.parts import output_of, part_of
+from durable_graph.log.records import ThreadKey
 from durable_graph.ports.clock import SystemChance
 from durable_graph.saver import Saver
 from durable_graph.state.schema import updates_of
 from durable_graph.store import BaseStore
 from durable_graph.sync import SyncGraph
 from durable_graph.types import (
+    UNSET,
     All,
     Durability,
     OnPending,
@@ -47,6 +51,7 @@ from durable_graph.types import (
     StateSnapshot,
     StreamMode,
     StreamPart,
+    Unset,
 )
 from durable_graph.typing import ContextT, InputT, OutputT, RunInput, RunOptions, StateT
 
@@ -166,6 +171,8 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         on_pending: OnPending = "reject",
         by: str | None = None,
         control: RunControl | None = None,
+        print_mode: StreamMode | Sequence[StreamMode] = (),
+        version: Literal["v1", "v2"] = "v1",
     ) -> Any:
         """Run the graph until it ends, asks something or is to stop.
 
@@ -186,6 +193,8 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
                 take it for the "answer", or "supersede" them.
             by: who calls; kept with the input or answer.
             control: asks the run to stop after a superstep.
+            print_mode: modes whose events are printed as they come.
+            version: "v2" returns a `GraphOutput`, or the parts of a stream of that version.
 
         Returns:
             The values of the output's keys; with ``"__interrupt__"``, a list of `Interrupt`, if
@@ -210,11 +219,14 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             "context": context,
             "control": control,
         }
+        _check_version(version)
         if modes != ("values",) or not isinstance(stream_mode, str):
+            options |= {"print_mode": print_mode, "version": version}
             parts = self.astream(input, config, stream_mode=stream_mode, **options)
             return [part async for part in parts]
         begin = self._beginning(input, config, **options)
-        return _returned(await begin(Stream()).result())
+        result = await (_printed(begin, print_mode) if print_mode else begin(Stream()).result())
+        return output_of(self.definition, result) if version == "v2" else _returned(result)
 
     # What comes depends on how it is asked for; one overload for each shape of events.
     @overload
@@ -297,6 +309,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         by: str | None = None,
         control: RunControl | None = None,
         subgraphs: bool = False,
+        print_mode: StreamMode | Sequence[StreamMode] = (),
         version: Literal["v1", "v2"] = "v1",
     ) -> RunStream[Any]:
         """Run the graph and watch it.
@@ -321,15 +334,17 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             subgraphs: whether to watch graphs within this one, too. Then each event comes with
                 the way to its graph, in front: ``(ns, event)`` or ``(ns, mode, event)``, where
                 `ns` is a tuple of ``"node:task_id"``, empty for this graph.
+            print_mode: see `ainvoke`; besides what is asked for by `stream_mode`.
             version: "v1": the event, or ``(mode, event)`` for several modes. "v2": a
-                `StreamPart`, with the event's cursor in the log and its `ns`.
+                `StreamPart`, with the event's cursor in the log and its `ns`; states in it are of
+                the type that their schema is.
 
         Raises:
             Exception: see `ainvoke`; raised while iterating.
         """
-        if version not in ("v1", "v2"):
-            raise ConfigError(f"version is 'v1' or 'v2', not {version!r}.")
+        _check_version(version)
         modes = modes_of(stream_mode)
+        printed = modes_of(print_mode) if print_mode else ()
         begin = self._beginning(
             input,
             config,
@@ -344,9 +359,58 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         several = stream_mode is not None and not isinstance(stream_mode, str)
 
         def watched() -> RunTask:
-            return begin(Stream(modes, subgraphs=subgraphs))
+            return begin(Stream({*modes, *printed}, subgraphs=subgraphs))
 
-        return RunStream(watched, several=several, subgraphs=subgraphs, version=version)
+        def shape(event: Event) -> Any:
+            if event.mode in printed:
+                _print(event)
+            if event.mode not in modes:
+                return UNSET
+            if version == "v2":
+                return part_of(self.definition, event)
+            shaped = (event.mode, event.data) if several else (event.data,)
+            if subgraphs:
+                return (event.ns, *shaped)
+            return shaped if several else event.data
+
+        return RunStream(watched, shape)
+
+    async def astream_history(
+        self,
+        config: RunnableConfig | str,
+        *,
+        after: str | None = None,
+        stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+    ) -> AsyncIterator[StreamPart]:
+        """What the runs of a thread have told, read back from its log, as far as it has got.
+
+        The parts are those that a watcher of the runs got from ``astream(..., version="v2")``: the
+        same data, in the same order, under the same cursors. So whoever has lost the connection to
+        a stream reads on after the last cursor that it has seen, loses nothing and gets nothing
+        twice. Edits between the runs are told as well.
+
+        Not kept, and so not told: tokens (their message is told as a whole), custom events,
+        beginnings of tasks, what a call shows of a state that was there before it, and what
+        happens in graphs within. Of a run that is stored only at its end, that end is told.
+
+        Args:
+            config: names the thread; its id alone will do.
+            after: a part's `cursor`; by default the parts from the thread's beginning are given.
+            stream_mode: see `astream`.
+
+        Raises:
+            ConfigError: `after` is no cursor of this thread.
+            CheckpointNotFoundError: what came behind it was pruned.
+            IntegrityError: what is stored is damaged.
+        """
+        saver = self._saver("astream_history")
+        named: RunnableConfig = (
+            config if isinstance(config, Mapping) else {"configurable": {"thread_id": config}}
+        )
+        place = place_of(merge_configs(self._config, named))
+        key, modes = ThreadKey.of(place.thread), modes_of(stream_mode)
+        async for event in retell(self.definition, saver, key, modes, read_cursor(after)):
+            yield part_of(self.definition, event)
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:
         """The state of a thread now, with the results of finished tasks in it; or, with a
@@ -590,12 +654,10 @@ class RunStream(AsyncIterator[EventT]):
     """
 
     def __init__(
-        self, begin: Any, *, several: bool, subgraphs: bool, version: Literal["v1", "v2"]
+        self, begin: Callable[[], RunTask], shape: Callable[[Event], EventT | Unset]
     ) -> None:
         self._begin = begin
-        self._several = several
-        self._subgraphs = subgraphs
-        self._version = version
+        self._shape = shape
         self._task: RunTask | None = None
         self._over = False
         self._waiting = False
@@ -624,12 +686,18 @@ class RunStream(AsyncIterator[EventT]):
             )
         if self._task is None:
             self._task = self._begin()
+        shaped: EventT | Unset = UNSET
+        while isinstance(shaped, Unset):
+            shaped = self._shape(await self._next(self._task))
+        return shaped
+
+    async def _next(self, task: RunTask) -> Event:
         self._waiting = True
         try:
-            event = await self._task.next()
+            event = await task.next()
         except asyncio.CancelledError:
             self._over = True
-            await self._task.cancel()
+            await task.cancel()
             raise
         except BaseException:
             self._over = True
@@ -639,8 +707,7 @@ class RunStream(AsyncIterator[EventT]):
         if event is None:
             self._over = True
             raise StopAsyncIteration
-        shaped: EventT = self._shape(event)
-        return shaped
+        return event
 
     async def aclose(self) -> None:
         """Cancel the run and wait until its thread is in order. Harmless if it has ended."""
@@ -653,22 +720,28 @@ class RunStream(AsyncIterator[EventT]):
         if self._task is not None and not self._over:
             self._task.cancel_soon()
 
-    def _shape(self, event: Event) -> Any:
-        if self._version == "v2":
-            return _part(event)
-        shaped = (event.mode, event.data) if self._several else (event.data,)
-        if self._subgraphs:
-            return (event.ns, *shaped)
-        return shaped if self._several else event.data
+
+def _check_version(version: Any) -> None:
+    if version not in ("v1", "v2"):
+        raise ConfigError(f"version is 'v1' or 'v2', not {version!r}.")
 
 
-def _part(event: Event) -> StreamPart:
-    data = event.data
-    part: StreamPart = {"type": event.mode, "ns": event.ns, "data": data, "cursor": event.cursor}
-    if event.mode == "values":
-        asked = isinstance(data, dict) and "__interrupt__" in data
-        part["interrupts"] = data.pop("__interrupt__") if asked else ()
-    return part
+async def _printed(
+    begin: Callable[[Stream], RunTask], print_mode: StreamMode | Sequence[StreamMode]
+) -> Result:
+    """Run to the end, and print what happens."""
+    task = begin(Stream(modes_of(print_mode)))
+    try:
+        while (event := await task.next()) is not None:
+            _print(event)
+        return await task.result()
+    finally:
+        await task.cancel()
+
+
+def _print(event: Event) -> None:
+    way = f"{'|'.join(event.ns)} " if event.ns else ""
+    print(f"{way}[{event.mode}] {event.data!r}", flush=True)
 
 
 def _returned(result: Result) -> Any:

@@ -14,6 +14,7 @@ from durable_graph.engine.steps import step
 from durable_graph.errors import NodeError, NodeTimeoutError
 from durable_graph.graph.functional import entrypoint, task
 from durable_graph.graph.state_graph import StateGraph
+from durable_graph.managed import IsLastStep, RemainingSteps
 from durable_graph.registry import open_saver
 from durable_graph.saver import InMemorySaver, MemorySaver
 from durable_graph.state.messages import MessagesState, add_messages
@@ -44,11 +45,13 @@ __all__ = [
     "InMemorySaver",
     "InMemoryStore",
     "Interrupt",
+    "IsLastStep",
     "MemorySaver",
     "MessagesState",
     "NodeError",
     "NodeTimeoutError",
     "Overwrite",
+    "RemainingSteps",
     "RetryPolicy",
     "RunControl",
     "Runtime",

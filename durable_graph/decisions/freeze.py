@@ -173,7 +173,8 @@ class Freezer:
         for key, given in update.items():
             channel = self._definition.channels.get(key)
             if channel is None or (asked and key not in self._definition.input.channels):
-                self._unknown(node, key, asked=asked)
+                if key not in self._definition.managed:
+                    self._unknown(node, key, asked=asked)
                 continue
             replaces, value = _overwrite(given)
             encoded = self._checked(node, channel, value, replaces=replaces)

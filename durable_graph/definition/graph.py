@@ -51,6 +51,7 @@ class GraphDefinition:
         fading: the keys whose values last one superstep.
         untracked: whether there are keys whose values are not stored.
         initial: the encoded value of each key that has one before the first update.
+        managed: keys whose values the engine supplies.
         checks: how the values of single keys are checked.
         codec: stores values of this graph's types.
         strict: whether an update with an unknown key is an error.
@@ -76,6 +77,7 @@ class GraphDefinition:
     fading: tuple[str, ...]
     untracked: bool
     initial: Mapping[str, bytes]
+    managed: frozenset[str]
     checks: Mapping[str, Check]
     codec: Codec
     strict: bool
@@ -145,6 +147,7 @@ class GraphDefinition:
             fading=tuple(key for key, channel in channels.items() if channel.fades),
             untracked=not all(channel.tracked for channel in channels.values()),
             initial=initial,
+            managed=frozenset(key for schema in schemas for key in schema.managed),
             checks={key: check for schema in schemas for key, check in checks_of(schema).items()},
             codec=codec,
             strict=strict,
@@ -184,6 +187,11 @@ class GraphDefinition:
 
 def _check_kinds(state: Schema, input: Schema, output: Schema, nodes: Mapping[str, Node]) -> None:
     for what, schema in (("input", input), ("output", output)):
+        if schema.managed and schema.type is not state.type:
+            raise GraphDefinitionError(
+                f"The {what} schema {schema.type!r} has {', '.join(map(repr, schema.managed))}, "
+                f"which the engine supplies to nodes; it is neither given nor returned."
+            )
         if schema.single != state.single:
             one, other = ("one value", "keys") if schema.single else ("keys", "one value")
             raise GraphDefinitionError(

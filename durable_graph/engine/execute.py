@@ -349,6 +349,8 @@ def _after(
             shown = after[key] if op is not None else before.get(key, initial.get(key))
             if shown is not None and (one := thaw(shown)) is not ABSENT:
                 values[key] = one
+    if schema.managed:
+        values |= live.managed(schema)
     return schema.make(values)
 
 

@@ -79,6 +79,8 @@ class LiveThread:
         self.chance = chance
         self.beside: Callable[[], bool] = _nobody
         """Whether others use the thread's values at this moment: graphs that run side by side."""
+        self.steps = 0
+        """How many supersteps the call has taken."""
         self.teller: Teller | None = None
         """Who tells of what is written; ``None`` if nobody watches."""
         self.pending: Pending | None = None
@@ -99,7 +101,14 @@ class LiveThread:
                 continue
             if (one := thaw(value)) is not ABSENT:
                 shown[key] = one
+        if schema.managed:
+            shown |= self.managed(schema)
         return shown if schema.plain else schema.make(shown)
+
+    def managed(self, schema: Schema) -> dict[str, Any]:
+        """What the engine supplies of the state, by key."""
+        left = self.call.recursion_limit - self.steps
+        return {key: managed.of(left) for key, managed in schema.managed.items()}
 
     def with_results(self) -> Mapping[str, Encoded]:
         """The state with the results of finished tasks in it, as people want to see it."""

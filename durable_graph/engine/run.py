@@ -105,7 +105,6 @@ class Run:
         """Whether only one of its tasks is running."""
         self.stopped: Stop | None = None
         """Why the run has ended, once it has."""
-        self._steps = 0
         self._unwritten: list[Outcome] = []
         self._failures: Mapping[int, Failure] = {}
         self._calling: dict[int, dict[str, Running]] = {}
@@ -346,7 +345,7 @@ class Run:
             delta, after = faded(live.definition, scope.values, delta, after)
         planned = plan(live.definition, scope.joins, results)
         if scope.due[0].node != START:
-            self._steps += 1
+            live.steps += 1
             self.stream.supersteps += 1
         stop = self.stopped = self._stop_after(results, planned.due)
         riders, self._unwritten = self._unwritten, []
@@ -413,7 +412,7 @@ class Run:
                 return Stop("stopped", BREAKPOINT)
         if call.control is not None and call.control.drain_requested:
             return _drained(call.control)
-        if self._steps < call.recursion_limit:
+        if self.live.steps < call.recursion_limit:
             return None
         names = ", ".join(sorted({entry.node for entry in due}))
         return Stop(

@@ -21,10 +21,11 @@ from durable_graph.channels import (
     UntrackedValue,
 )
 from durable_graph.errors import GraphDefinitionError
+from durable_graph.managed import ManagedValue
 from durable_graph.state.messages import MessageRules, messages_of
 from durable_graph.types import UNSET
 
-__all__ = ["PREVIOUS", "ROOT", "VALUE", "Channel", "Reducer", "channel_of"]
+__all__ = ["PREVIOUS", "ROOT", "VALUE", "Channel", "Reducer", "channel_of", "managed_of"]
 
 Reducer = Callable[[Any, Any], Any]
 
@@ -113,6 +114,12 @@ def channel_of(key: str, annotation: Any) -> Channel:
             _check_reducer(key, item)
             return Channel(key, kind, item, _initial(kind))
     return Channel(key, kind)
+
+
+def managed_of(annotation: Any) -> ManagedValue | None:
+    """What the engine supplies at a key, if its annotation says that it does."""
+    found = [item for item in _unwrap(annotation)[1] if isinstance(item, ManagedValue)]
+    return found[0] if found else None
 
 
 def _bare(kind: Any) -> Any:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, get_origin, get_type_hints
 
 from durable_graph.errors import GraphDefinitionError
-from durable_graph.state.channel import ROOT, Channel, channel_of
+from durable_graph.managed import ManagedValue
+from durable_graph.state.channel import ROOT, Channel, channel_of, managed_of
 from durable_graph.state.storable import is_pydantic
 
 __all__ = ["Check", "Schema", "checks_of", "updates_of"]
@@ -44,6 +45,7 @@ class Schema:
         plain: whether nodes get the keys as a dict, and not an instance of `type` or a value.
         spelled: how `type` wants those keys called that it does not take by their names.
         key: of a single value: the key that it has in the state.
+        managed: keys whose values the engine supplies; none of the channels.
     """
 
     type: Any
@@ -51,6 +53,7 @@ class Schema:
     plain: bool
     spelled: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
+    managed: Mapping[str, ManagedValue] = field(default_factory=dict)
 
     @classmethod
     def of(cls, type_: Any) -> Schema:
@@ -77,12 +80,14 @@ class Schema:
                 f"name in the module, where annotations are looked up."
             ) from error
         hints.pop("__slots__", None)
+        managed = {key: one for key, hint in hints.items() if (one := managed_of(hint))}
         channels = {
             key: channel_of(key, hint)
             for key, hint in hints.items()
-            if hint is not ClassVar and get_origin(hint) is not ClassVar
+            if hint is not ClassVar and get_origin(hint) is not ClassVar and key not in managed
         }
-        return cls(type_, channels, typing.is_typeddict(type_), _aliases(type_))
+        plain, spelled = typing.is_typeddict(type_), _aliases(type_)
+        return cls(type_, channels, plain, spelled, managed=managed)
 
     @property
     def single(self) -> bool:

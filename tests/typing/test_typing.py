@@ -100,7 +100,7 @@ def by_name(function: Callable[..., object]) -> set[str]:
 
 def test_options_are_those_of_the_methods() -> None:
     """What overloads and the synchronous face pass on is all that the methods take."""
-    assert {*RunOptions.__annotations__, "stream_mode"} == by_name(CompiledGraph.ainvoke)
+    assert {*RunOptions.__annotations__, "stream_mode", "version"} == by_name(CompiledGraph.ainvoke)
     shaping = {"stream_mode", "subgraphs", "version"}
     assert {*RunOptions.__annotations__, *shaping} == by_name(CompiledGraph.astream)
     assert {*NodeOptions.__annotations__, "input_schema"} == by_name(StateGraph.add_node)

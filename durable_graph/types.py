@@ -28,6 +28,7 @@ __all__ = [
     "END",
     "NOT_DONE",
     "START",
+    "TAG_NOSTREAM",
     "UNSET",
     "All",
     "CachePolicy",
@@ -59,6 +60,9 @@ START: Final = "__start__"
 
 END: Final = "__end__"
 """The virtual node after the last: an edge to it ends that branch of the run."""
+
+TAG_NOSTREAM: Final = "nostream"
+"""Tag of a LangChain chat model whose tokens are not to be streamed."""
 
 StreamMode = Literal["values", "updates", "messages", "tasks", "checkpoints", "custom", "debug"]
 Durability = Literal["sync", "async", "exit"]

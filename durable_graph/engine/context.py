@@ -143,7 +143,9 @@ class TaskHost(Protocol):
         """Emit a custom event."""
         ...
 
-    def emit_message(self, due: Due, chunk: Any, id: str | None) -> None:
+    def emit_message(
+        self, due: Due, chunk: Any, id: str | None, more: Mapping[str, Any] | None = None
+    ) -> None:
         """Emit a piece of a message."""
         ...
 
@@ -245,13 +247,15 @@ class TaskContext:
             self.progress()
             self.host.emit(data)
 
-    def emit_message(self, chunk: Any, id: str | None) -> None:
+    def emit_message(
+        self, chunk: Any, id: str | None, more: Mapping[str, Any] | None = None
+    ) -> None:
         """Emit a piece of a message."""
         if not self.closed:
             self.progress()
             if id is None and getattr(chunk, "id", None) is None:
                 id = self.spoken = self.step or self.due.id
-            self.host.emit_message(self.due, chunk, id)
+            self.host.emit_message(self.due, chunk, id, more)
 
     def progress(self) -> None:
         """It has shown that it goes on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import sys
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, replace
@@ -93,7 +94,7 @@ async def execute(
         limits = node.timeout
     task = TaskContext(run, due, attempt, index)
     task.error = handled
-    context = new_context(task)
+    context = _context_of(run, task)
     sizes = _list_sizes(value) if node.branches else {}
     try:
         stop: BaseException | None = None
@@ -172,6 +173,15 @@ def _result_of(run: Run, task: TaskContext, node: Node, returned: Any) -> Result
         kept = [{key: [message]} for key, message in task.pushed if key is not None]
         result.updates[:0] = kept
     return result
+
+
+def _context_of(run: Run, task: TaskContext) -> contextvars.Context:
+    context = new_context(task)
+    if "messages" in run.stream.modes and "langchain_core" in sys.modules:
+        from durable_graph.engine.chatmodels import listen
+
+        listen(task, context)
+    return context
 
 
 def new_context(task: TaskContext) -> contextvars.Context:

@@ -174,9 +174,11 @@ class Narrator:
         own = self._definition.nodes[due.node].metadata if due.node != START else None
         return {**copy.deepcopy({**self.metadata}), **(own or {})}
 
-    def message(self, due: Due, step: int, message: Any) -> MessageEvent:
+    def message(
+        self, due: Due, step: int, message: Any, more: Mapping[str, Any] | None = None
+    ) -> MessageEvent:
         """A message or a piece of one, with where it comes from."""
-        own = self.said(due)
+        own = {**self.said(due), **(more or {})}
         if self._thread is not None:
             own["thread_id"] = self._thread
         return MessageEvent((message, shapes.message_metadata(self._definition, due, step, own)))

@@ -587,9 +587,11 @@ class Run:
         """Emit a custom event."""
         self.teller.custom(data)
 
-    def emit_message(self, due: Due, chunk: Any, id: str | None) -> None:
+    def emit_message(
+        self, due: Due, chunk: Any, id: str | None, more: Mapping[str, Any] | None = None
+    ) -> None:
         """Emit a piece of a message."""
-        self.teller.piece_of_message(due, chunk, id)
+        self.teller.piece_of_message(due, chunk, id, more)
 
     async def _pause_at_times(self, count: int) -> None:
         if count % _STARTS == 0 and self.live.clock.monotonic() >= self._pause_at:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar
 
 from durable_graph.definition.node import Injection
@@ -287,5 +287,7 @@ class _NoRun:
         if self._writer is not None:
             self._writer(data)
 
-    def emit_message(self, due: Due, chunk: Any, id: str | None) -> None:
+    def emit_message(
+        self, due: Due, chunk: Any, id: str | None, more: Mapping[str, Any] | None = None
+    ) -> None:
         self.emit(chunk)

@@ -60,13 +60,15 @@ class Teller:
         if "custom" in self._modes:
             self._from_anywhere(Event("custom", data))
 
-    def piece_of_message(self, due: Due, chunk: Any, id: str | None) -> None:
+    def piece_of_message(
+        self, due: Due, chunk: Any, id: str | None, more: Mapping[str, Any] | None = None
+    ) -> None:
         """A token that a node emits, from whatever thread the node runs in."""
         if "messages" not in self._modes:
             return
         name = id or message_id(chunk) or due.id
         self._narrator.spoken.add(name)
-        shown = self._narrator.message(due, self._live.scope.step + 1, _piece(chunk, name))
+        shown = self._narrator.message(due, self._live.scope.step + 1, _piece(chunk, name), more)
         self._from_anywhere(Event("messages", shown))
 
     # -- what begins ---------------------------------------------------------------------------

@@ -79,3 +79,4 @@ class RunOptions(TypedDict, Generic[ContextT], total=False):
     context: ContextT | Mapping[str, Any] | None
     control: RunControl | None
     print_mode: StreamMode | Sequence[StreamMode]
+    output_keys: str | Sequence[str] | None

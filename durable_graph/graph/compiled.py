@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Generic, Literal, Self, Unpack, overload
 
@@ -35,7 +36,7 @@ from durable_graph.graph.config import (
     read_call,
     refuse_empty,
 )
-from durable_graph.graph.parts import output_of, part_of
+from durable_graph.graph.parts import check_keys, narrowed, narrowed_event, output_of, part_of
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.clock import SystemChance
 from durable_graph.saver import Saver
@@ -172,6 +173,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         by: str | None = None,
         control: RunControl | None = None,
         print_mode: StreamMode | Sequence[StreamMode] = (),
+        output_keys: str | Sequence[str] | None = None,
         version: Literal["v1", "v2"] = "v1",
     ) -> Any:
         """Run the graph until it ends, asks something or is to stop.
@@ -194,6 +196,8 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             by: who calls; kept with the input or answer.
             control: asks the run to stop after a superstep.
             print_mode: modes whose events are printed as they come.
+            output_keys: the keys to return, or to show in "values" and "updates"; of a single
+                one its value.
             version: "v2" returns a `GraphOutput`, or the parts of a stream of that version.
 
         Returns:
@@ -220,12 +224,15 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             "control": control,
         }
         _check_version(version)
+        check_keys(self.definition, output_keys)
         if modes != ("values",) or not isinstance(stream_mode, str):
-            options |= {"print_mode": print_mode, "version": version}
+            options |= {"print_mode": print_mode, "output_keys": output_keys, "version": version}
             parts = self.astream(input, config, stream_mode=stream_mode, **options)
             return [part async for part in parts]
         begin = self._beginning(input, config, **options)
         result = await (_printed(begin, print_mode) if print_mode else begin(Stream()).result())
+        if output_keys is not None:
+            result = replace(result, values=narrowed(result.values, output_keys))
         return output_of(self.definition, result) if version == "v2" else _returned(result)
 
     # What comes depends on how it is asked for; one overload for each shape of events.
@@ -310,6 +317,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         control: RunControl | None = None,
         subgraphs: bool = False,
         print_mode: StreamMode | Sequence[StreamMode] = (),
+        output_keys: str | Sequence[str] | None = None,
         version: Literal["v1", "v2"] = "v1",
     ) -> RunStream[Any]:
         """Run the graph and watch it.
@@ -335,6 +343,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
                 the way to its graph, in front: ``(ns, event)`` or ``(ns, mode, event)``, where
                 `ns` is a tuple of ``"node:task_id"``, empty for this graph.
             print_mode: see `ainvoke`; besides what is asked for by `stream_mode`.
+            output_keys: see `ainvoke`.
             version: "v1": the event, or ``(mode, event)`` for several modes. "v2": a
                 `StreamPart`, with the event's cursor in the log and its `ns`; states in it are of
                 the type that their schema is.
@@ -345,6 +354,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         _check_version(version)
         modes = modes_of(stream_mode)
         printed = modes_of(print_mode) if print_mode else ()
+        check_keys(self.definition, output_keys)
         begin = self._beginning(
             input,
             config,
@@ -362,6 +372,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             return begin(Stream({*modes, *printed}, subgraphs=subgraphs))
 
         def shape(event: Event) -> Any:
+            event = narrowed_event(event, output_keys)
             if event.mode in printed:
                 _print(event)
             if event.mode not in modes:

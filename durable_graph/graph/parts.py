@@ -3,16 +3,18 @@ value. A state comes as its schema has it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.execute import describe
 from durable_graph.engine.invoke import Result
 from durable_graph.engine.stream import Event
+from durable_graph.errors import ConfigError
 from durable_graph.state.schema import Schema
 from durable_graph.types import GraphOutput, StreamPart
 
-__all__ = ["output_of", "part_of"]
+__all__ = ["check_keys", "narrowed", "narrowed_event", "output_of", "part_of"]
 
 
 def part_of(definition: GraphDefinition, event: Event) -> StreamPart:
@@ -42,6 +44,51 @@ def part_of(definition: GraphDefinition, event: Event) -> StreamPart:
 def output_of(definition: GraphDefinition, result: Result) -> GraphOutput[Any]:
     """What a call has come to."""
     return GraphOutput(_made(definition.output, result.values), result.interrupts)
+
+
+def check_keys(definition: GraphDefinition, keys: str | Sequence[str] | None) -> None:
+    """Refuse keys that the state does not have.
+
+    Raises:
+        ConfigError: one of them is none.
+    """
+    for key in (keys,) if isinstance(keys, str) else keys or ():
+        if key not in definition.channels:
+            raise ConfigError(
+                f"output_keys has {key!r}, which is no key of the state."
+                f"{definition.nearest(key)} It has {', '.join(definition.channels)}."
+            )
+
+
+def narrowed(values: Any, keys: str | Sequence[str] | None) -> Any:
+    """Of a state or an update only some keys, with the questions; of one key, its value."""
+    if keys is None or not isinstance(values, dict):
+        return values
+    if not isinstance(keys, str):
+        return {key: values[key] for key in (*keys, "__interrupt__") if key in values}
+    if "__interrupt__" in values:
+        return {"__interrupt__": values["__interrupt__"]}
+    return values.get(keys)
+
+
+def narrowed_event(event: Event, keys: str | Sequence[str] | None) -> Event:
+    """An event of the modes "values" and "updates" with only some keys of the state."""
+    if keys is None or event.ns or not isinstance(event.data, dict):
+        return event
+    if event.mode == "values":
+        return event._replace(data=narrowed(event.data, keys))
+    if event.mode == "updates" and "__interrupt__" not in event.data:
+        shown = {node: _narrowed_update(update, keys) for node, update in event.data.items()}
+        return event._replace(data=shown)
+    return event
+
+
+def _narrowed_update(update: Any, keys: str | Sequence[str]) -> Any:
+    if isinstance(update, list):  # several writes to one key
+        left = [narrowed(one, keys) for one in update]
+        return [one for one in left if one not in (None, {})] or None
+    left_over = narrowed(update, keys)
+    return None if left_over == {} else left_over
 
 
 def _typed(definition: GraphDefinition, values: Any) -> Any:

@@ -107,6 +107,11 @@ class TaskHost(Protocol):
         """What asks the run to stop."""
         ...
 
+    @property
+    def caller(self) -> TaskContext | None:
+        """The execution that waits for this run, where that is one of a graph within another."""
+        ...
+
     def first_attempt(self, due: Due) -> float | None:
         """When the first attempt at a task began, Unix time; now, if it was not known before."""
         ...
@@ -237,9 +242,11 @@ class TaskContext:
         return self.calls
 
     def heartbeat(self) -> None:
-        """The node is getting on."""
+        """The node is getting on, and with it those that wait for its graph."""
         if self.deadline is not None:
             self.deadline.heartbeat()
+        if self.host.caller is not None:
+            self.host.caller.heartbeat()
 
     def write(self, data: Any) -> None:
         """Emit a custom event."""
@@ -258,9 +265,11 @@ class TaskContext:
             self.host.emit_message(self.due, chunk, id, more)
 
     def progress(self) -> None:
-        """It has shown that it goes on."""
+        """It has shown that it goes on, and with it those that wait for its graph."""
         if self.deadline is not None:
             self.deadline.progress()
+        if self.host.caller is not None:
+            self.host.caller.progress()
 
     def close(self) -> None:
         """The execution is over: what an abandoned thread of it still emits is dropped."""

@@ -261,7 +261,7 @@ class InnerRun(Run):
         self.around = True
         self.root = host.root
         self._host = host
-        self._task = task
+        self._task = self.caller = task
         self._rides = rides
         self._entering = False
         live.beside = self._beside
@@ -293,6 +293,10 @@ class InnerRun(Run):
         elif self.stream.modes and live.log is not None:
             await live.log.flush()
         self.teller.release()
+
+    async def _superstep(self) -> None:
+        self._task.progress()
+        await super()._superstep()
 
     def go_on(self) -> None:
         """Go on where an earlier execution of the task has left it."""

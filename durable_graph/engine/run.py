@@ -112,6 +112,8 @@ class Run:
         self._first_attempts: dict[tuple[int, str, int | None], float] = {}
         self.halted: str | None = None
         """Why a graph that one of its tasks calls has stopped in the middle, if one has."""
+        self.caller: TaskContext | None = None
+        """The execution that waits for this run, if it is one of a graph within another."""
         self.onto: Onto | None = None
         """Path and weight of the checkpoint that the run branched off, if it did."""
         self._before: dict[str, tuple[str | None, dict[str, Encoded]]] = {}

@@ -250,6 +250,7 @@ class _NoRun:
     tenant = ""
     thread = None
     run_id = ""
+    caller = None
     checkpoint = ""
     control = None
 

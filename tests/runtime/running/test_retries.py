@@ -339,3 +339,32 @@ async def test_waits_stop_growing_however_often_a_node_fails(
     graph = failing([ConnectionError()] * 6, timed, policy, seen)
     await graph.ainvoke({}, config)
     assert seen == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_changed_policy_or_clock_does_no_harm_to_a_wait(
+    tmp_path: Path, config: RunnableConfig
+) -> None:
+    """What was waited for is on record; nothing makes it longer, and attempts are still counted."""
+    for number, hours in enumerate((-1000, 0, 1000)):
+        at: RunnableConfig = {"configurable": {"thread_id": str(number)}}
+        path, seen = tmp_path / f"{number}.db", list[int]()
+        errors = [ConnectionError()] * 9
+        first = FakeClock()
+        saver = SqliteSaver(path, clock=first)
+        run = asyncio.create_task(failing(errors, saver, STEADY, seen).ainvoke({}, at))
+        await until_slept(first, 1.25)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        await saver.aclose()
+
+        second = FakeClock(first.time() + 3600 * hours, jump=True)
+        saver = SqliteSaver(path, clock=second)
+        stricter = STEADY._replace(max_attempts=2, initial_interval=1000.0)
+        with pytest.raises(ConnectionError):
+            await failing(errors, saver, stricter, seen).ainvoke(None, at)
+        assert seen == [1, 2]
+        waited = [wait for wait in waits(second, saver) if wait]
+        assert waited == {-1000: [1.25], 1000: []}.get(hours, waited)
+        assert all(wait <= 1.25 for wait in waited)
+        await saver.aclose()

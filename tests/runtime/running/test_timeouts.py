@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from durable_graph.saver import Saver
 from durable_graph.testing import FakeClock
 from durable_graph.types import RunnableConfig, StreamWriter
 from durable_graph_sqlite import SqliteSaver
-from tests.runtime.kit import Items, collect, fan, records_of, says
+from tests.runtime.kit import Items, collect, fan, reached, records_of, says
 
 ONCE_MORE = RetryPolicy(initial_interval=0.0, jitter=False, max_attempts=2)
 
@@ -52,7 +52,7 @@ async def timed(
     await made.aclose()
 
 
-def lone(action: Callable[..., Any], saver: Saver | None, **options: Any) -> CompiledGraph:
+def lone(action: Any, saver: Saver | None, **options: Any) -> CompiledGraph:
     """A graph of this one node."""
     graph = StateGraph(Items).add_node("node", action, **options)
     return graph.add_edge(START, "node").compile(saver)
@@ -447,3 +447,41 @@ async def test_a_graph_without_timeouts_writes_nothing_of_them(
     """Nor does one whose timeouts were not needed: they are the code's, not the thread's."""
     await lone(says("a"), timed, timeout=1.0).ainvoke({}, config)
     assert all(b"auto" not in (record.body or b"") for record in await records_of(timed, config))
+
+
+@pytest.mark.parametrize("sign", ["heartbeat", "event", "superstep"])
+async def test_what_happens_in_a_graph_within_is_progress_of_its_node(
+    sign: str, timed: Saver, clock: FakeClock, config: RunnableConfig
+) -> None:
+    """A node that waits for a graph goes on as long as that does."""
+    go, there = asyncio.Event(), asyncio.Event()
+
+    async def first(state: Items, runtime: Runtime) -> Items:
+        await go.wait()
+        if sign == "heartbeat":
+            runtime.heartbeat()
+        elif sign == "event":
+            runtime.stream_writer("a sign")
+        else:
+            return {"items": ["first"]}
+        there.set()
+        return await forever(state)
+
+    async def second(state: Items) -> Items:
+        there.set()
+        return await forever(state)
+
+    within = StateGraph(Items).add_sequence([("first", first), ("second", second)])
+    inner = within.add_edge(START, "first").compile()
+    graph = lone(inner, timed, timeout=TimeoutPolicy(idle_timeout=2.5))
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    await until_slept(clock, 2.5)
+    await clock.advance(2.0)
+    go.set()
+    await reached(there, run)
+    await clock.advance(2.0)
+    assert not run.done()
+    await clock.advance(0.5)
+    with pytest.raises(NodeTimeoutError) as caught:
+        await run
+    assert caught.value.elapsed == 4.5

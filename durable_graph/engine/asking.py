@@ -91,7 +91,8 @@ def interrupt(
     if ask is None and seconds is not None:
         held = questions.default(node, plain, default, form)
         ask = replace(plain, deadline=questions.now() + seconds, default=held)
-    ask = task.questions[name] = replace(ask or plain, id=name)
+    ask = replace(ask or plain, id=name, step=task.step, handler=task.due.handler)
+    task.questions[name] = ask
     shown = None if form is None else form.schema
     raise GraphInterrupt((Interrupt(value, name, shown, ask.deadline),))
 

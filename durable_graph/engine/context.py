@@ -54,11 +54,6 @@ class ParentCommand(BaseException):
 class InnerGraphs(Protocol):
     """The graphs that one execution of a task calls."""
 
-    @property
-    def halted(self) -> str | None:
-        """Why one of them has stopped in the middle, if one has."""
-        ...
-
     async def end(self) -> None:
         """Have those end that are still running."""
         ...
@@ -169,6 +164,7 @@ class TaskContext:
         calls: the steps it has called; ``None`` as long as there are none.
         pushed: the messages it has pushed, by key; ``None`` as long as there are none.
         inner: the graphs it has called, once it has called one.
+        halted: why a graph that it or one of its steps has called has stopped in the middle.
         closed: whether the execution is over.
         deadline: until when it must have ended, if it has a timeout.
         error: what it is to handle, if it is an error handler's.
@@ -183,6 +179,7 @@ class TaskContext:
         "deadline",
         "due",
         "error",
+        "halted",
         "host",
         "index",
         "inner",
@@ -210,6 +207,7 @@ class TaskContext:
         self.error: NodeError | None = None
         self.slot: Slot | None = None
         self.inner: InnerGraphs | None = None
+        self.halted: str | None = None
         self._nth: dict[bytes, int] = {}
 
     @property

@@ -408,8 +408,8 @@ def _asked(task: TaskContext, index: int, *stops: GraphInterrupt) -> Outcome | H
     """The questions that an execution stopped at, or why a graph that it called has stopped;
     ``None`` if it is neither."""
     names = dict.fromkeys(interrupt.id for stop in stops for interrupt in stop.interrupts)
-    if not names and task.inner is not None and task.inner.halted is not None:
-        return Halt(task.inner.halted)
+    if not names and task.halted is not None:
+        return Halt(task.halted)
     if not names or not task.questions.keys() >= names.keys():
         return None
     asks = tuple(task.questions[name] for name in names)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 
 from durable_graph.decisions.answers import interrupt_id
 from durable_graph.engine.live import LiveThread, Onto
-from durable_graph.log.fold import Due, Scope, task_id
+from durable_graph.log.fold import Scope
 from durable_graph.log.namespace import renamed
 from durable_graph.log.records import Ask, Commit, DueTask, Kept, Outcome
 from durable_graph.types import START
@@ -44,7 +45,7 @@ class Fork:
         self._branch = info.id
         self.names: dict[str, str] = {}
         self.asks: dict[str, str] = {}
-        self._name(live.scope.due, "", step=info.step)
+        self._name(inner, "", step=info.step)
         scopes = self._called()
         if asks:
             for scope in (*reversed(scopes), inner):  # whoever is innermost is who asks
@@ -89,23 +90,32 @@ class Fork:
             scope = self._inner.nested[ns]
             if scope.caller is not None and scope.caller.due in self.names:
                 found.append(scope)
-                self._name(scope.due, renamed(ns, self.names))
+                self._name(scope, renamed(ns, self.names))
         return found
 
-    def _name(self, due: list[Due], ns: str, *, step: int | None = None) -> None:
-        for task in due:
-            at = task.step if step is None else step
-            self.names[task.id] = task_id(self._branch, ns, at, task.node, task.push)
+    def _name(self, scope: Scope, ns: str, *, step: int | None = None) -> None:
+        sends = count()
+        for index, task in enumerate(scope.due):
+            again = replace(task, branch=self._branch, ns=ns)
+            if step is not None:  # these are made due anew
+                again.step, again.push = step, None if task.arg is None else next(sends)
+            self.names[task.id] = again.id
+            if (handler := scope.executed(index)) != task.id:
+                self.names[handler] = replace(again, handler=True).id
 
     def _name_asks(self, scope: Scope) -> None:
         for index, asks in scope.asked.items():
-            seen: dict[bytes, int] = {}
+            seen: dict[tuple[str, bytes], int] = {}
             for ask in asks:
-                nth = seen.get(ask.content, 0)
-                seen[ask.content] = nth + 1
-                task = self.names.get(scope.due[index].id)
-                if ask.id not in self.asks and task is not None:
-                    self.asks[ask.id] = interrupt_id(task, ask.content, nth)
+                if ask.id in self.asks:  # one of a graph within has come up to here
+                    continue
+                task = self.names.get(replace(scope.due[index], handler=ask.handler).id)
+                if task is None:
+                    continue
+                who = task + ask.step
+                nth = seen.get((who, ask.content), 0)
+                seen[who, ask.content] = nth + 1
+                self.asks[ask.id] = interrupt_id(who, ask.content, nth)
 
     def _kept(self, scope: Scope) -> Kept:
         kept = scope.kept(self.names, self._branch)
@@ -120,5 +130,7 @@ class Fork:
         for index, asks in scope.asked.items():
             again = tuple(replace(a, id=self.asks[a.id]) for a in asks if a.id in self.asks)
             if again:
-                found.append(Outcome(index, asks=again))
+                before = scope.outcomes.get(index)
+                caught = before.caught if before is not None else None
+                found.append(Outcome(index, asks=again, caught=caught))
         return found

@@ -110,12 +110,10 @@ class Inner:
 
     Attributes:
         taken: their namespaces.
-        halted: see `durable_graph.engine.context.InnerGraphs`.
     """
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
-        self.halted: str | None = None
         self._runs: set[RunTask] = set()
 
     def add(self, ns: str, run: RunTask) -> None:
@@ -189,7 +187,7 @@ class _Place:
         """Whoever has called the graph before must be through with it."""
         before = self.scope.caller
         waiting = before is not None and any(
-            before.due == scope.due[index].id
+            before.due == scope.executed(index)
             for scope in (root, *root.nested.values())
             for index in scope.unfinished()
         )
@@ -313,8 +311,7 @@ class InnerRun(Run):
             GraphInterrupt: it has.
         """
         if self.stopped is not None and self.stopped.status == "stopped":
-            if isinstance(self._task.inner, Inner):
-                self._task.inner.halted = self.stopped.reason or BREAKPOINT
+            self._task.halted = self.stopped.reason or BREAKPOINT
             raise GraphInterrupt
 
     async def enter(self) -> None:
@@ -376,4 +373,4 @@ class InnerRun(Run):
     def _beside(self) -> bool:
         inner = self._task.inner
         several = isinstance(inner, Inner) and inner.several
-        return several or not self._host.lone or self._host.live.beside()
+        return several or not self._host.lone or self._host.has_steps or self._host.live.beside()

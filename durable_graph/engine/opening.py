@@ -296,7 +296,7 @@ class _Opening:
             # The head is named, as when a snapshot's config is passed on. For an answer, and
             # where nothing has come of its tasks yet, that is no branch.
             at = view.after.nested[view.ns] if view.ns else view.after
-            called = any(view.after.called_by(due.id) for due in at.due)
+            called = any(map(at.called_by, range(len(at.due))))
             began = any(due.node != START for due in at.due) and (at.outcomes or called)
             if self._answers or not began:
                 self._branch = False

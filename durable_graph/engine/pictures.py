@@ -13,7 +13,7 @@ from durable_graph.definition.within import definition_at
 from durable_graph.engine import shapes
 from durable_graph.errors import IncompatibleGraphError, InvalidUpdateError
 from durable_graph.log.delta import Encoded
-from durable_graph.log.fold import Due, Scope
+from durable_graph.log.fold import Scope
 from durable_graph.log.records import Outcome
 from durable_graph.types import PregelTask, RunnableConfig, StateSnapshot
 
@@ -91,7 +91,7 @@ class Pictures:
                 result = shapes.recorded_result(definition, scope.values, outcome, freezer.thaw)
             error = _error_of(outcome)
             asks = shapes.interrupts_of(scope.open_asks(index), freezer.thaw)
-            path, state = shapes.path_of(definition, due), self._state(definition, scope, due)
+            path, state = shapes.path_of(definition, due), self._state(definition, scope, index)
             tasks.append(PregelTask(due.id, due.node, path, error, asks, state, result))
         waiting = scope.unfinished() if done else range(len(scope.due))
         next_ = tuple(scope.due[index].node for index in waiting)
@@ -115,7 +115,7 @@ class Pictures:
                     shapes.path_of(definition, due),
                     _error_of(outcome),
                     shapes.interrupts_of(asked, freezer.thaw, answers),
-                    self._state(definition, after, due),
+                    self._state(definition, after, index),
                     result,
                 )
             )
@@ -128,9 +128,9 @@ class Pictures:
         definition = graph_at(self._definition, scope.whole, scope.ns)
         return definition, self._freezer.inside(definition)
 
-    def _state(self, definition: GraphDefinition, scope: Scope, due: Due) -> Any:
+    def _state(self, definition: GraphDefinition, scope: Scope, index: int) -> Any:
         """The graph that a task runs: its state, or the config that names it."""
-        config = shapes.graph_config(self._thread, scope, due, definition)
+        config = shapes.graph_config(self._thread, scope, index, definition)
         if config is None or not self._subgraphs:
             return config
         ns = config["configurable"]["checkpoint_ns"]

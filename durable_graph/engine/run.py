@@ -567,6 +567,11 @@ class Run:
         """The keys of the graph's state."""
         return self.live.definition.channels
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether its tasks have called steps that their superstep does not have behind it."""
+        return bool(self._calling)
+
     def calls(self, task: TaskContext) -> Calls:
         """What makes the durable calls of an execution.
 

@@ -219,7 +219,7 @@ def checkpoint_payload(
     tasks = []
     for index, due in enumerate(scope.due):
         shown: dict[str, Any] = {"id": due.id, "name": due.node}
-        state = graph_config(thread, scope, due, definition)
+        state = graph_config(thread, scope, index, definition)
         outcome = scope.outcomes.get(index)
         if outcome is not None and outcome.error is not None:
             tasks.append(shown | {"error": outcome.error, "state": state})
@@ -291,9 +291,9 @@ def config_of(scope: Scope, thread: str, checkpoint: str | None = None) -> Runna
     return checkpoint_config(thread, named, scope.ns, parents_of(scope))
 
 
-def graph_config(thread: str, scope: Scope, due: Due, definition: GraphDefinition) -> Any:
-    """The config that names the graph which a task runs; ``None`` if it runs none."""
-    called = scope.called_by(due.id) if scope.whole.nested else []
+def graph_config(thread: str, scope: Scope, index: int, definition: GraphDefinition) -> Any:
+    """The config that names the graph which a due task runs; ``None`` if it runs none."""
+    called, due = scope.called_by(index), scope.due[index]
     node = definition.nodes.get(due.node)
     if not called and (node is None or node.graph is None):
         return None
@@ -314,7 +314,7 @@ def parents_of(scope: Scope) -> dict[str, str]:
 
 def _caller_of(root: Scope, task: str) -> Scope:
     for scope in root.nested.values():
-        if any(due.id == task for due in scope.due):
+        if any(scope.executed(index) == task for index in range(len(scope.due))):
             return scope
     return root
 

@@ -505,9 +505,11 @@ class Calls:
             if child.inner is not None:
                 await child.inner.end()
             child.close()
-            if child.questions and (running := self._running.get(child.step)) is not None:
+            running = self._running.get(child.step)
+            if running is not None and (child.questions or child.halted is not None):
                 for owner in running.owners:
                     owner.questions.update(child.questions)
+                    owner.halted = child.halted or owner.halted
 
     async def _done(self, call: Call, id: str, entry: Callable[..., Step], value: Any) -> Any:
         freezer, due = self._run.live.freezer, self._owner.due

@@ -200,11 +200,22 @@ class Scope:
             scope = root.nested[ns] = Scope(ns, root=root)
         return scope
 
-    def called_by(self, task: str) -> list[Scope]:
-        """The scopes of the graphs that a task has called, in the order of their namespaces."""
+    def executed(self, index: int) -> str:
+        """The id of what is executed for a due task: its own; or, once its node has failed for
+        good, that of the error handler, which is what calls graphs and asks from then on."""
+        due, outcome = self.due[index], self.outcomes.get(index)
+        handled = outcome is not None and outcome.caught is not None
+        return (replace(due, handler=True) if handled else due).id
+
+    def called_by(self, index: int) -> list[Scope]:
+        """The scopes of the graphs that a due task has called, in the order of their namespaces."""
+        nested = self.whole.nested
+        if not nested:
+            return []
+        task = self.executed(index)
         found = [
             scope
-            for scope in self.whole.nested.values()
+            for scope in nested.values()
             if scope.caller is not None and scope.caller.due == task
         ]
         return sorted(found, key=lambda scope: (len(scope.ns), scope.ns))
@@ -250,7 +261,7 @@ class Scope:
         if not asks or not self.whole.nested:
             return not asks
         answered = len(asks) < len(self.outcomes[index].asks)
-        return answered and bool(self.called_by(self.due[index].id))
+        return answered and bool(self.called_by(index))
 
     def blobs(self) -> set[str]:
         """Digests of the large values that this position refers to."""
@@ -365,7 +376,7 @@ class Scope:
             if task is None:
                 continue
             if due is None:
-                due = {entry.id for entry in self.due}
+                due = set(map(self.executed, range(len(self.due))))
             if task not in due:
                 del nested[ns]
 

@@ -180,6 +180,8 @@ class Ask:
         schema: the JSON schema of its answers, encoded; ``None`` if any value is one.
         deadline: Unix time after which no answer is taken any more, if there is one.
         default: the answer that holds from then on, encoded; ``None`` if there is none.
+        step: id of the step within the task that asks; empty for the task itself.
+        handler: whether it is the error handler that asks, whose task has an id of its own.
     """
 
     id: str
@@ -187,6 +189,8 @@ class Ask:
     schema: bytes | None = None
     deadline: float | None = None
     default: bytes | None = None
+    step: str = ""
+    handler: bool = False
 
     @property
     def content(self) -> bytes:
@@ -571,6 +575,10 @@ def _ask(ask: Ask, lines: _Lines) -> list[Any]:
         terms["deadline"] = ask.deadline
     if ask.default is not None:
         terms["default"] = lines.add(ask.default)
+    if ask.step:
+        terms["step"] = ask.step
+    if ask.handler:
+        terms["handler"] = True
     plain = [ask.id, lines.add(ask.value)]
     return [*plain, terms] if terms else plain
 
@@ -578,8 +586,10 @@ def _ask(ask: Ask, lines: _Lines) -> list[Any]:
 def _read_ask(plain: list[Any], values: list[bytes]) -> Ask:
     name, line, terms, *_ = (*plain, {})
     schema, default = terms.get("schema"), terms.get("default")
-    deadline = terms.get("deadline")
+    deadline, step = terms.get("deadline"), terms.get("step", "")
     if type(name) is not str or type(deadline) not in (float, int, NoneType):
+        raise TypeError(plain)
+    if type(step) is not str:
         raise TypeError(plain)
     return Ask(
         name,
@@ -587,6 +597,8 @@ def _read_ask(plain: list[Any], values: list[bytes]) -> Ask:
         None if schema is None else values[schema],
         deadline,
         None if default is None else values[default],
+        step,
+        bool(terms.get("handler")),
     )
 
 

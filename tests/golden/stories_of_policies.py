@@ -9,11 +9,14 @@ import pytest
 from durable_graph import (
     START,
     CachePolicy,
+    Command,
     InMemoryCache,
     NodeError,
     Send,
     StateGraph,
     TimeoutPolicy,
+    interrupt,
+    step,
 )
 from durable_graph.errors import StorageFullError
 from durable_graph.graph.compiled import CompiledGraph
@@ -69,6 +72,26 @@ async def _tell_deferred(story: Telling) -> None:
     await story.run({"items": ["input"]}, interrupt_before=["longer"])
 
 
+# -- handler-asks: an error handler that asks in a step ----------------------------------------
+
+
+async def _ask_about(state: Items, error: NodeError) -> Items:
+    return {"items": [await step("ask", interrupt, f"what now? {error.text}")]}
+
+
+def _asking(saver: Saver, trouble: bool) -> CompiledGraph:
+    graph = StateGraph(Items).add_node("bad", _bad, error_handler=_ask_about)
+    return graph.add_edge(START, "bad").compile(saver)
+
+
+async def _tell_asking(story: Telling) -> None:
+    await story.run({"items": ["input"]})
+
+
+async def _answer(story: Telling) -> Any:
+    return await story.run(Command(resume="nothing"), by="ann")
+
+
 # -- limited: sends that say how long they may take --------------------------------------------
 
 
@@ -110,6 +133,7 @@ async def _tell_kept(story: Telling) -> None:
 
 STORIES: Final = (
     Story("handled", _handled, _tell_handled, _go_on),
+    Story("handler-asks", _asking, _tell_asking, _answer),
     Story("deferred", _deferred, _tell_deferred, _go_on),
     Story("limited", _limited, _tell_limited, _go_on),
     Story("kept", _kept, _tell_kept),

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Command, Runtime, entrypoint, interrupt, step, task
+from durable_graph import Command, RunControl, Runtime, entrypoint, interrupt, step, task
+from durable_graph.errors import GraphDrained
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from durable_graph_sqlite import SqliteSaver
 from tests.runtime.functional.kit import Effects
-from tests.runtime.kit import Items, chain
+from tests.runtime.kit import Items, chain, says
 
 
 async def test_steps_of_a_graph_within_are_not_done_again(
@@ -54,7 +55,7 @@ async def test_tasks_can_call_graphs(saver: Saver, config: RunnableConfig) -> No
 
     @task
     async def call(name: str) -> list[Any]:
-        result = await child.ainvoke({"items": [name]})
+        result: Any = await child.ainvoke({"items": [name]})
         items: list[Any] = result["items"]
         return items
 
@@ -121,3 +122,73 @@ async def test_transactions_of_a_graph_within(tmp_path: Path, config: RunnableCo
             await graph.ainvoke({"items": []}, config)
         assert (await graph.ainvoke(None, config))["items"] == [1]
         assert await saver.averify(config["configurable"]["thread_id"]) == []
+
+
+async def test_a_graph_within_a_task_stops_the_whole_run(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Asked to stop, or at a breakpoint, in the middle of it: going on goes on right there."""
+    control, effects = RunControl(), Effects()
+
+    async def first(state: Items) -> Items:
+        effects.append("first")
+        control.request_drain()
+        return {"items": ["first"]}
+
+    child = chain(
+        ("first", first),
+        ("second", says("second")),
+        ("third", says("third")),
+        interrupt_before=["third"],
+    )
+
+    @task
+    async def call(name: str) -> list[Any]:
+        result: Any = await child.ainvoke({"items": [name]})
+        items: list[Any] = result["items"]
+        return items
+
+    @entrypoint(checkpointer=saver)
+    async def flow(name: str) -> Any:
+        return await call(name)
+
+    with pytest.raises(GraphDrained):
+        await flow.ainvoke("a", config, control=control)
+    await flow.ainvoke(None, config)
+    assert (await flow.aget_state(config)).next == ("flow",)  # at the breakpoint
+    assert await flow.ainvoke(None, config) == ["a", "first", "second", "third"]
+    assert effects == ["first"]
+
+
+async def test_large_values_are_at_hand_while_steps_and_graphs_run_side_by_side(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A graph that forgets large values leaves those alone that a step beside it has made."""
+    much, asked = "much" * 100_000, asyncio.Event()
+
+    async def write(state: Items) -> Items:
+        return {"last": [f"{count}{much}" for count in range(4)]}
+
+    child = chain(*((f"write{count}", write) for count in range(3)), ("end", says("end")))
+
+    @task
+    async def ask(question: str) -> str:
+        asked.set()
+        answer: str = interrupt(question + much)
+        return answer
+
+    @task
+    async def call() -> list[Any]:
+        await asked.wait()
+        result: Any = await child.ainvoke({})
+        items: list[Any] = result["items"]
+        return items
+
+    @entrypoint(checkpointer=saver)
+    async def flow(question: str) -> list[Any]:
+        asking, calling = ask(question), call()
+        return [*await calling, await asking]
+
+    result: Any = await flow.ainvoke("?", config)
+    assert result["__interrupt__"][0].value == "?" + much
+    assert await flow.ainvoke(Command(resume="yes"), config) == ["end", "yes"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
+from durable_graph.log.codec import Codec, UnstorableValueError
 from durable_graph.log.records import Step
 
-__all__ = ["Move", "move", "step_id"]
+__all__ = ["Move", "move", "spelt", "step_id"]
 
 Move: TypeAlias = Literal["return", "run", "claim", "reconcile", "mismatch"]
 """What a call of a step comes to: its recorded result is returned; its function is run; it is
@@ -44,3 +46,23 @@ def move(recorded: Step | None, digest: str, *, idempotent: bool) -> Move:
     if recorded.state == "done":
         return "return"
     return "run" if idempotent else "reconcile"
+
+
+def spelt(codec: Codec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+    """Arguments as bytes, which are equal in every process if the arguments are.
+
+    One that cannot be stored, such as a client or a connection, counts by its type.
+    """
+    given = [*enumerate(args), *sorted(kwargs.items())]
+    try:
+        return codec.encode([list(pair) for pair in given])
+    except UnstorableValueError:
+        return b"\n".join(_spelt_one(codec, name, value) for name, value in given)
+
+
+def _spelt_one(codec: Codec, name: object, value: Any) -> bytes:
+    try:
+        return codec.encode([name, value])
+    except UnstorableValueError:  # what it is called is all there is that stays the same
+        kind = getattr(value, "__qualname__", None) or type(value).__qualname__
+        return codec.encode([name]) + str(kind).encode()

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
-from weakref import WeakKeyDictionary
 
 import anyio
 
 from durable_graph.decisions.retry import retry_in
-from durable_graph.decisions.steps import Move, move, step_id
-from durable_graph.definition.node import Injection, hints_of, name_of
+from durable_graph.decisions.steps import Move, move, spelt, step_id
+from durable_graph.definition.annotations import types_of
+from durable_graph.definition.node import Injection, name_of
 from durable_graph.definition.policies import retries_of, timeout_of
 from durable_graph.engine.asking import swallowed
 from durable_graph.engine.callcache import CallSlot
@@ -46,11 +46,8 @@ from durable_graph.errors import (
     StepOutcomeUnknownError,
     UnsupportedError,
 )
-from durable_graph.log.codec import Codec, UnstorableValueError
 from durable_graph.log.records import Step, Steps
-from durable_graph.log.registered import TypeCodec
 from durable_graph.log.seal import blob_digest
-from durable_graph.state.storable import storable_types
 from durable_graph.types import NOT_DONE, UNSET, CachePolicy, RetryPolicy, StepClaim, TimeoutPolicy
 
 if TYPE_CHECKING:
@@ -252,8 +249,6 @@ class Calls:
                 f"{call.what} was called for an execution of node {owner.due.node!r} that is over."
             )
         owner.progress()
-        if owner.deadline is not None:
-            owner.deadline.progress()
         self._learn(call.function)
         digest = self._digest(call)
         future: StepFuture[Any] = StepFuture(call.what, run.loop, run.loop_thread)
@@ -551,10 +546,10 @@ class Calls:
     def _digest(self, call: Call) -> str:
         live = self._run.live
         secret = live.log.secret if live.log is not None else b""
-        return blob_digest(_spelt(live.definition.codec, call.args, call.kwargs), secret)[:32]
+        return blob_digest(spelt(live.definition.codec, call.args, call.kwargs), secret)[:32]
 
     def _learn(self, function: Callable[..., Any]) -> None:
-        types = _types_of(function)
+        types = types_of(function)
         if types:
             self._run.live.definition.codec.learn(types)
             self._run.live.freezer.learn(types)
@@ -612,42 +607,6 @@ def _is_known(error: BaseException) -> bool:
     if isinstance(error, _UNKNOWN):
         return False
     return isinstance(error, (Exception, GraphInterrupt))
-
-
-def _spelt(codec: Codec, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
-    """Arguments as bytes that are equal in every process."""
-    given = [*enumerate(args), *sorted(kwargs.items())]
-    try:
-        return codec.encode([list(pair) for pair in given])
-    except UnstorableValueError:
-        return b"\n".join(_spelt_one(codec, name, value) for name, value in given)
-
-
-def _spelt_one(codec: Codec, name: object, value: Any) -> bytes:
-    try:
-        return codec.encode([name, value])
-    except UnstorableValueError:  # a client, a connection: what it is called is all there is
-        kind = getattr(value, "__qualname__", None) or type(value).__qualname__
-        return codec.encode([name]) + str(kind).encode()
-
-
-_known: WeakKeyDictionary[Any, tuple[TypeCodec, ...]] = WeakKeyDictionary()
-
-
-def _types_of(function: Callable[..., Any]) -> tuple[TypeCodec, ...]:
-    """How to store the types in a function's annotations, found once per function."""
-    bare = _bare(function)
-    bare = getattr(bare, "__func__", bare)
-    try:
-        return _known[bare]
-    except (KeyError, TypeError):  # seen for the first time; or nothing that can be a key
-        pass
-    types = tuple(t for hint in hints_of(bare).values() for t in storable_types(hint))
-    try:
-        _known[bare] = types
-    except TypeError:
-        return types
-    return types
 
 
 def _bare(call: Any) -> Any:

@@ -171,7 +171,8 @@ class Narrator:
 
     def said(self, due: Due) -> dict[str, Any]:
         """What the caller and the node say about themselves."""
-        own = self._definition.nodes[due.node].metadata if due.node != START else None
+        node = self._definition.nodes.get(due.node)  # one that is gone says nothing
+        own = node.metadata if node is not None else None
         return {**copy.deepcopy({**self.metadata}), **(own or {})}
 
     def message(
@@ -258,8 +259,9 @@ class Narrator:
         """Ids of the messages that a result does not say anew: those that its node was given,
         those that stood where it writes, and those that its siblings have said before."""
         keys = {key for update in outcome.writes for key in update}
-        if due.arg is None:
-            keys.update(self._definition.node(due.node).input.channels)
+        node = self._definition.nodes.get(due.node)
+        if due.arg is None and node is not None:
+            keys.update(node.input.channels)
         given = [self._thaw(scope.values[key]) for key in keys if key in scope.values]
         if due.arg is not None:
             given.append(self._thaw(due.arg))

@@ -357,6 +357,21 @@ async def test_a_thread_that_is_not_there_has_told_nothing(
         await told(chain(("a", says("a"))), config)
 
 
+async def test_what_nodes_told_that_are_gone_is_read_back(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """The log has what they did, whatever the graph has become."""
+
+    async def speak(state: MessagesState) -> Any:
+        return {"messages": [("ai", "one")]}
+
+    before = StateGraph(MessagesState).add_node("old", speak).add_edge(START, "old").compile(saver)
+    after = StateGraph(MessagesState).add_node("new", speak).add_edge(START, "new").compile(saver)
+    live = await watched(before, {"messages": ["hi"]}, config)
+    live += await watched(after, {"messages": ["ho"]}, config)
+    await check(after, config, live)
+
+
 def test_the_synchronous_face_reads_back(config: RunnableConfig) -> None:
     """`stream_history` is a generator of the same parts."""
     graph = chain(("a", says("a")), saver=InMemorySaver())

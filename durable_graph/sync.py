@@ -24,7 +24,13 @@ from durable_graph.typing import GivenContextT, GivenT, RunInput, RunOptions
 
 if TYPE_CHECKING:
     from durable_graph.engine.stream import MessageEvent
-    from durable_graph.types import RunnableConfig, StateSnapshot, StreamMode, StreamPart
+    from durable_graph.types import (
+        RunnableConfig,
+        StateSnapshot,
+        StateUpdate,
+        StreamMode,
+        StreamPart,
+    )
 
 __all__ = ["SyncGraph", "SyncSaver", "SyncStore", "call", "iterate"]
 
@@ -376,5 +382,17 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         """See `aupdate_state`."""
         written: RunnableConfig = call(
             partial(self.aupdate_state, config, values, as_node, **options)
+        )
+        return written
+
+    def bulk_update_state(
+        self: Any,
+        config: RunnableConfig,
+        supersteps: Sequence[Sequence[StateUpdate]],
+        **options: Any,
+    ) -> RunnableConfig:
+        """See `abulk_update_state`."""
+        written: RunnableConfig = call(
+            partial(self.abulk_update_state, config, supersteps, **options)
         )
         return written

@@ -46,6 +46,7 @@ __all__ = [
     "RunnableConfig",
     "Send",
     "StateSnapshot",
+    "StateUpdate",
     "StepClaim",
     "StepPolicy",
     "StreamMode",
@@ -426,6 +427,18 @@ class PregelTask(NamedTuple):
     interrupts: tuple[Interrupt, ...] = ()
     state: Any = None
     result: Any = None
+
+
+class StateUpdate(NamedTuple):
+    """One of several updates of `abulk_update_state`.
+
+    Attributes:
+        values: the update, which goes through the reducers.
+        as_node: the node it counts for; by default the one that ran last.
+    """
+
+    values: Any
+    as_node: str | None = None
 
 
 class StateSnapshot(NamedTuple):

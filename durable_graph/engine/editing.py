@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from durable_graph.decisions.plan import Plan, plan, without_deferred
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.decisions.results import read_result
@@ -26,7 +28,7 @@ from durable_graph.errors import (
 )
 from durable_graph.log.fold import Due, Scope
 from durable_graph.log.records import DueTask, Outcome, ThreadKey
-from durable_graph.types import END, START, RunnableConfig
+from durable_graph.types import END, START, RunnableConfig, StateUpdate
 
 __all__ = ["edit"]
 
@@ -34,13 +36,22 @@ _TRIES = 8
 
 
 async def edit(
-    definition: GraphDefinition, keeper: Keeper, call: Call, as_node: str | None
+    definition: GraphDefinition,
+    keeper: Keeper,
+    call: Call,
+    supersteps: Sequence[Sequence[StateUpdate]],
 ) -> RunnableConfig:
-    """Write to the state of a graph of a thread as if a node had; returns the config that names
+    """Write to the state of a graph of a thread as if nodes had; returns the config that names
     the new checkpoint.
 
-    What the node leads to is due afterwards, and so is what siblings that had finished lead to.
+    What the nodes lead to is due afterwards, and so is what siblings that had finished lead to.
     A task that asks something keeps its questions. Whatever else was due is dropped.
+
+    Args:
+        definition: the graph.
+        keeper: where threads are stored.
+        call: names the thread, and who edits it.
+        supersteps: what is written; a checkpoint for each, all in one durable write.
 
     Raises:
         ThreadBusyError: a live run owns the thread.
@@ -73,7 +84,7 @@ async def edit(
                 goes_on = bool(live.scope.outcomes) and view.at_head
                 origin, freezer = view.origin, live.freezer
                 origin.check(definition, live.scope, freezer, key.thread, due=goes_on)
-            edited = await _edited(live, view, as_node)
+            edited = await _edited(live, view, supersteps)
             try:
                 if live.log is not None:
                     await live.log.flush(wait=True)
@@ -85,7 +96,9 @@ async def edit(
     raise ThreadBusyError(f"Others keep changing thread {key.thread!r}; edit it when it rests.")
 
 
-async def _edited(live: LiveThread, view: View | None, as_node: str | None) -> Scope:
+async def _edited(
+    live: LiveThread, view: View | None, supersteps: Sequence[Sequence[StateUpdate]]
+) -> Scope:
     """Edit the graph that the call names; returns its state."""
     call = live.call
     ns = view.ns if view is not None and view.ns else call.ns
@@ -98,18 +111,19 @@ async def _edited(live: LiveThread, view: View | None, as_node: str | None) -> S
     elif live.pending is not None:
         live.migrate(live.pending)
     root = live.scope
-    if not ns:
-        await _write(live, as_node, branch=branch, onto=onto)
-    else:
+    edited = live
+    if ns:
         if ns not in root.nested:
             raise CheckpointNotFoundError(f"Thread {call.thread!r} has no graph at {ns!r} now.")
         definition = graph_at(live.definition, root, ns)
         freezer = live.freezer.inside(definition)
         reducers, clock, chance = Reducers(freezer), live.clock, live.chance
         inner = root.nested[ns]
-        await _write(
-            LiveThread(definition, call, inner, freezer, reducers, live.log, clock, chance), as_node
-        )
+        edited = LiveThread(definition, call, inner, freezer, reducers, live.log, clock, chance)
+        branch = False
+    for updates in supersteps:
+        await _write(edited, updates, branch=branch, onto=onto)
+        branch, onto = False, None
     if live.log is not None:
         asking = bool(root.all_open_asks())
         live.log.status = "asking" if asking else "stopped" if root.due else "finished"
@@ -118,31 +132,39 @@ async def _edited(live: LiveThread, view: View | None, as_node: str | None) -> S
 
 
 async def _write(
-    live: LiveThread, as_node: str | None, *, branch: bool = False, onto: Onto | None = None
+    live: LiveThread, updates: Sequence[StateUpdate], *, branch: bool, onto: Onto | None
 ) -> None:
     scope, definition = live.scope, live.definition
     # An input that was accepted and not taken in yet has finished, too.
     led = live.promote(keep=True) if not branch else 0
     before = [] if branch else list(scope.due)
-    node = as_node or _last_node(live)
+    results = [
+        await _result(live, update, index=-1 - place) for place, update in enumerate(updates)
+    ]
+    nodes = [node for node, _ in results]
+    planned = Plan([], without_deferred(scope.joins))
+    if leading := [(node, outcome) for node, outcome in results if node != END]:
+        kept = [
+            index
+            for index, task in enumerate(before)
+            if task.node not in nodes and (scope.open_asks(index) or index >= len(before) - led)
+        ]
+        planned = plan(definition, scope.joins, leading, busy=bool(kept))
+        planned.due = _with_carried(planned.due, before, kept)
+    info = live.next_info("update", nodes, branch=onto is not None)
+    live.add_results(results, info, planned, onto=onto, by=live.call.by)
+
+
+async def _result(live: LiveThread, update: StateUpdate, index: int) -> tuple[str, Outcome]:
+    """The node that an update counts for, and the update as its result."""
+    definition = live.definition
+    node = update.as_node or _last_node(live)
     if node not in (START, END) and node not in definition.nodes:
         raise InvalidUpdateError(
             f"There is no node {node!r} to write as; the nodes are {', '.join(definition.nodes)}."
         )
-    result = read_result(definition, node, live.call.input)
-    outcome = live.outcome_of(node, result)
-    planned = Plan([], without_deferred(scope.joins))
-    if node != END:
-        outcome = await _routed(live, node, outcome)
-        kept = [
-            index
-            for index, task in enumerate(before)
-            if task.node != node and (scope.open_asks(index) or index >= len(before) - led)
-        ]
-        planned = plan(definition, scope.joins, [(node, outcome)], busy=bool(kept))
-        planned.due = _with_carried(planned.due, before, kept)
-    info = live.next_info("update", [node], branch=onto is not None)
-    live.add_result(node, outcome, info, planned, onto=onto, by=live.call.by)
+    outcome = live.outcome_of(node, read_result(definition, node, update.values), index)
+    return node, outcome if node == END else await _routed(live, node, outcome)
 
 
 def _last_node(live: LiveThread) -> str:

@@ -282,7 +282,7 @@ class InnerRun(Run):
             info = live.next_info("input", ())
             joins = without_deferred(live.scope.joins)
             planned = plan_goto(live.definition, joins, outcome)
-            live.add_result(START, outcome, info, planned, caller=caller)
+            live.add_results([(START, outcome)], info, planned, caller=caller)
         else:
             take_input(live, caller=caller)
         entering = bool(live.scope.due) and live.scope.due[0].node == START

@@ -316,10 +316,9 @@ class LiveThread:
                 goto.append(part)
         return goto, sends
 
-    def add_result(
+    def add_results(
         self,
-        node: str,
-        outcome: Outcome,
+        results: Sequence[tuple[str, Outcome]],
         info: CommitInfo,
         planned: Plan,
         *,
@@ -331,8 +330,7 @@ class LiveThread:
         """Commit what a caller wrote to the state.
 
         Args:
-            node: the node it counts for.
-            outcome: what was written.
+            results: the nodes that count as having written, and what.
             info: the commit's header.
             planned: what is due afterwards, and what waits.
             onto: see `commit`.
@@ -341,13 +339,14 @@ class LiveThread:
             caller: who calls, if it is the input of a graph within another.
 
         Raises:
-            InvalidUpdateError: a reducer failed.
+            InvalidUpdateError: they exclude each other, or a reducer failed.
         """
-        delta, after = self.change([(node, outcome)])
+        delta, after = self.change(results)
         if closes and self.definition.fading:
             delta, after = faded(self.definition, self.scope.values, delta, after)
         joins, due = planned.joins, planned.due
-        body = Commit(outcomes=[outcome], delta=delta, joins=joins, due=due, caller=caller)
+        outcomes = [outcome for _, outcome in results]
+        body = Commit(outcomes=outcomes, delta=delta, joins=joins, due=due, caller=caller)
         return self.commit(body, info, after, onto=onto, by=by)
 
     def change(

@@ -409,7 +409,7 @@ class _Opening:
             info = live.next_info("input", (), branch=onto is not None)
             joins = without_deferred(live.scope.joins)
             planned = plan_goto(live.definition, joins, outcome)
-            live.add_result(START, outcome, info, planned, onto=onto, by=self._call.by)
+            live.add_results([(START, outcome)], info, planned, onto=onto, by=self._call.by)
         else:
             take_input(live, onto)
 
@@ -431,7 +431,7 @@ class _Opening:
         planned = plan_goto(live.definition, scope.joins, outcome, busy=bool(waiting))
         more = [due for due in planned.due if due.arg is not None or due.node not in once]
         planned = Plan([*waiting, *more], planned.joins)
-        live.add_result(START, outcome, info, planned, by=self._call.by, closes=False)
+        live.add_results([(START, outcome)], info, planned, by=self._call.by, closes=False)
 
     def _fork(self, onto: Onto | None, *, asks: bool = False) -> Fork:
         view, live = self._view, self._live

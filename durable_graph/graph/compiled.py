@@ -35,6 +35,7 @@ from durable_graph.graph.config import (
     place_of,
     read_call,
     refuse_empty,
+    supersteps_of,
 )
 from durable_graph.graph.parts import check_keys, narrowed, narrowed_event, output_of, part_of
 from durable_graph.log.records import ThreadKey
@@ -50,6 +51,7 @@ from durable_graph.types import (
     OnPending,
     RunnableConfig,
     StateSnapshot,
+    StateUpdate,
     StreamMode,
     StreamPart,
     Unset,
@@ -510,8 +512,37 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         check_edit(as_node, checkpoint_id)
         if checkpoint_id is not None:
             config = merge_configs(config, {"configurable": {"checkpoint_id": checkpoint_id}})
-        call = self._call(values, config, by=by)
-        return await edit(self.definition, saver, call, as_node)
+        call = self._call(None, config, by=by)
+        return await edit(self.definition, saver, call, [[StateUpdate(values, as_node)]])
+
+    async def abulk_update_state(
+        self,
+        config: RunnableConfig,
+        supersteps: Sequence[Sequence[StateUpdate]],
+        *,
+        by: str | None = None,
+    ) -> RunnableConfig:
+        """Write several times to a thread's state, as if nodes had in superstep after superstep.
+
+        Each superstep makes a checkpoint; all of them are stored in one write, or none is.
+
+        Args:
+            config: see `aupdate_state`.
+            supersteps: for each, its updates: of one superstep, each counts for another node.
+            by: who edits.
+
+        Returns:
+            The config that names the last checkpoint.
+
+        Raises:
+            ConfigError: there is nothing to write, or not in this shape.
+            InvalidUpdateError: see `aupdate_state`; or updates of one superstep exclude each other.
+            ThreadBusyError: a live run owns the thread.
+            CheckpointNotFoundError: the thread has no such checkpoint.
+        """
+        saver = self._saver("abulk_update_state")
+        written = supersteps_of(supersteps)
+        return await edit(self.definition, saver, self._call(None, config, by=by), written)
 
     async def inside(self, state: Any) -> Any:
         """Run as a node of another graph: with its state, as far as this one has a use for it.

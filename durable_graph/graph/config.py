@@ -24,6 +24,7 @@ from durable_graph.types import (
     Durability,
     OnPending,
     RunnableConfig,
+    StateUpdate,
     StepPolicy,
     StreamMode,
 )
@@ -251,6 +252,30 @@ def check_edit(as_node: str | None, checkpoint_id: str | None) -> None:
         raise ConfigError(f"as_node= is the name of one node, not {as_node!r}.")
     if checkpoint_id is not None and not isinstance(checkpoint_id, str):
         raise ConfigError(f"A checkpoint_id is a str, not {checkpoint_id!r}.")
+
+
+def supersteps_of(given: Any) -> list[list[StateUpdate]]:
+    """The updates of several supersteps.
+
+    Raises:
+        ConfigError: they are something else, or there are none.
+    """
+    told = ConfigError(
+        f"Supersteps are a list of lists of StateUpdate(values, as_node), none of them empty, not "
+        f"{given!r:.200}."
+    )
+    if not isinstance(given, Sequence) or isinstance(given, str) or not given:
+        raise told
+    found: list[list[StateUpdate]] = []
+    for updates in given:
+        if not isinstance(updates, Sequence) or not updates:
+            raise told
+        if not all(isinstance(update, tuple) and len(update) in (1, 2) for update in updates):
+            raise told
+        found.append([StateUpdate(*update) for update in updates])
+    for update in (update for updates in found for update in updates):
+        check_edit(update.as_node, None)
+    return found
 
 
 def _mapping(given: Any, what: str) -> Mapping[str, Any]:

@@ -229,16 +229,22 @@ class RunLog:
                 await self._writer.write_now(self)
                 self._raise()
             return
+        self._request()
+        if wait or self.durability == "sync" or self._transacting:
+            await self._until_written()
+        while self._unwritten > _AHEAD and self._error is None:
+            # What graphs within have appended meanwhile may be waiting for somebody to flush it.
+            self._request()
+            await self._until_written()
+        self._raise()
+
+    def _request(self) -> None:
+        """See that what waits is written as soon as it can be."""
         pending = self._pending
         if pending.drafts and not pending.requested:
             pending.requested = True
             if self._flight is None:
                 self._writer.request(self)
-        if wait or self.durability == "sync" or self._transacting:
-            await self._until_written()
-        while self._unwritten > _AHEAD and self._error is None:
-            await self._until_written()
-        self._raise()
 
     @property
     def transactional(self) -> bool:

@@ -96,7 +96,8 @@ class Chronicle:
         thread = append.head.key.thread
         opened = [open_record(r, append.head.secret, thread) for r in append.records]
         for place, (header, body) in enumerate(opened):
-            after = opened[place + 1][0] if place + 1 < len(opened) else None
+            # The root graph's next record: what graphs within do explains nothing of it.
+            after = next((h for h, _ in opened[place + 1 :] if not h.ns), None)
             self._take(header, body, after)
         if self._scope.path != append.head.path or self._scope.checkpoint != append.head.checkpoint:
             raise MismatchError("The head does not fit its last record.")
@@ -136,13 +137,17 @@ class Chronicle:
         if call is None:
             raise MismatchError(f"Nobody made a call {header.run}.")
         match body:
+            case Commit() | TaskResults() if header.ns:
+                scope = self._scope.within(header.ns)
+                self._note_done(body.outcomes, scope, again=call.durability == "exit")
+                self._scope.apply(header, body)
             case Commit():
                 self._commit(header, body, after, call)
             case Answers(answers):
                 self._answers(answers, call)
                 self._scope.apply(header, body)
             case TaskResults(outcomes):
-                self._note_done(outcomes, again=call.durability == "exit")
+                self._note_done(outcomes, self._scope, again=call.durability == "exit")
                 self._scope.apply(header, body)
             case Steps(steps):
                 for step in steps:
@@ -152,11 +157,11 @@ class Chronicle:
                 self._scope.apply(header, body)
         self._show(header.seq)
 
-    def _note_done(self, outcomes: Sequence[Outcome], *, again: bool = False) -> None:
+    def _note_done(self, outcomes: Sequence[Outcome], scope: Scope, *, again: bool = False) -> None:
         for outcome in outcomes:
             if outcome.index >= 0 and outcome.done:
-                task = self._scope.due[outcome.index]
-                known = self._scope.outcomes.get(outcome.index)
+                task = scope.due[outcome.index]
+                known = scope.outcomes.get(outcome.index)
                 if known is not None and known.done and task.node != START and not again:
                     raise MismatchError(f"Task {task.id} of {task.node} is done twice.")
                 self.done.add(task.id)
@@ -215,7 +220,7 @@ class Chronicle:
             raise MismatchError("A commit without its header.")
         branched = self._branch_off(info.parent, info.branch, call)
         before = self._scope.copy()
-        self._note_done(body.outcomes)
+        self._note_done(body.outcomes, self._scope)
         self._scope.apply(header, body)
         for outcome in body.outcomes:
             if outcome.index >= 0:

@@ -113,6 +113,7 @@ class NodeSpec:
         targets: where its edges lead.
         route: its conditional edge.
         command: where the command leads that it returns.
+        within: how many graphs, one in the other, are around its function.
     """
 
     name: str
@@ -129,6 +130,7 @@ class NodeSpec:
     targets: tuple[str, ...] = ()
     route: Route | None = None
     command: Route | None = None
+    within: int = 0
 
 
 @dataclass(slots=True)
@@ -246,6 +248,8 @@ def _function(spec: NodeSpec, act: Act) -> Callable[..., Any]:
                 waiting.__await__().__next__()
         return result(state, *ask(state))
 
+    if spec.within and not spec.steps:
+        return _from_within(spec, act, ask)
     return run_at_once if spec.threaded else run
 
 
@@ -258,6 +262,39 @@ def with_steps(graph: GraphSpec, numbers: random.Random) -> GraphSpec:
         for name, spec in graph.nodes.items()
     }
     return replace(graph, nodes=nodes)
+
+
+class Inner(TypedDict, total=False):
+    """The state of a graph within: what its node was given, what it has done, and what it makes."""
+
+    given: Any
+    trail: Annotated[list[str], operator.add]
+    made: Any
+
+
+def _from_within(spec: NodeSpec, act: Act, ask: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A node that calls a graph, in whose innermost one the work is done."""
+
+    async def before(state: Inner, runtime: Runtime) -> Inner:
+        await act(spec, runtime, "begin")
+        return {"trail": [f"{spec.name} begins"]}
+
+    async def work(state: Inner, runtime: Runtime) -> Inner:
+        await act(spec, runtime, "begin")
+        seen, item, answers = ask(state["given"])
+        await act(spec, runtime, "end")
+        return {"made": update_of(spec, seen, item, answers)}
+
+    graph = StateGraph(Inner).add_sequence([("before", before), ("work", work)])
+    inner = graph.add_edge(START, "before").compile()
+    for level in range(1, spec.within):
+        around = StateGraph(Inner).add_node(f"level {level}", inner)
+        inner = around.add_edge(START, f"level {level}").compile()
+
+    async def run(state: Any) -> Any:
+        return (await inner.ainvoke({"given": state}))["made"]
+
+    return run
 
 
 def random_graph(numbers: random.Random) -> GraphSpec:
@@ -281,6 +318,8 @@ class _Maker:
         self._heavy = numbers.choice((0, 0, 40, 600, 5000))
         self._asking = numbers.choice((0.0, 0.2, 0.7))
         self._failing = numbers.choice((0.0, 0.2, 0.5))
+        # Numbers of its own: what it draws changes no other part of a graph.
+        self._levels = random.Random(repr(numbers.getstate()[1][:4]))  # noqa: S311 - chance
 
     def part(self, kind: str) -> None:
         """Put a part before what there is."""
@@ -363,5 +402,8 @@ class _Maker:
             threaded=numbers.random() < 0.15,
             **options,
         )
+        within = self._levels.choice((0, 0, 0, 1, 2))
+        if spec.command is None:
+            spec = replace(spec, within=within)
         self._graph.nodes[name] = spec
         return name

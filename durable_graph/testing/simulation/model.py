@@ -6,7 +6,7 @@ storage and no time: a state, a list of due tasks, and what follows from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,8 +66,17 @@ class Reader:
         self._tokens = list(tokens)
         self._check_answer = check_answer
 
-    def take(self, spec: NodeSpec, seen: str, item: int | None) -> Values | None:
-        """What a task wrote, the next token being its own."""
+    def take(
+        self, spec: NodeSpec, seen: str, item: int | None, before: Collection[str] = ()
+    ) -> Values | None:
+        """What a task wrote, the next token being its own.
+
+        Args:
+            spec: its node.
+            seen: what it saw.
+            item: the number of its packet, if it has one.
+            before: what it may have seen instead: a graph within goes on with what it was given.
+        """
         if not spec.writes:
             return None
         name = spell(spec, seen, item)
@@ -75,6 +84,8 @@ class Reader:
             raise MismatchError(f"Nothing was written by {name}.")
         token = self._tokens.pop(0)
         wrote, *answers = token.split("=")
+        if (earlier := wrote.rpartition(".")[2]) in before:
+            seen, name = earlier, spell(spec, earlier, item)
         if wrote != name:
             raise MismatchError(f"{name} should have written here, but there is {token!r}.")
         if len(answers) != spec.asks:
@@ -191,7 +202,9 @@ class Model:
             seen = digest(values["log"])
             spec = self._graph.nodes[name]
             if packet is None:
-                update = reader.take(spec, seen, None)
+                log = values["log"] if spec.within else ()
+                before = {digest(log[:count]) for count in range(len(log))}
+                update = reader.take(spec, seen, None, before)
             else:
                 update = reader.take(spec, packet["of"], packet["item"])
             updates.append(update)

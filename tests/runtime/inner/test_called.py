@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from durable_graph import InMemorySaver, get_config, interrupt
+from durable_graph import START, InMemorySaver, StateGraph, get_config, interrupt
+from durable_graph.engine import runlog
 from durable_graph.errors import ConfigError, EmptyInputError
 from durable_graph.saver import Saver
 from durable_graph.types import Command, RunnableConfig
-from tests.runtime.inner.nests import Count, line
-from tests.runtime.kit import Items, says
+from durable_graph_sqlite import SqliteSaver
+from tests.runtime.backends import held
+from tests.runtime.inner.nests import Count, line, nest
+from tests.runtime.kit import Items, reached, says
 
 
 async def test_a_node_can_call_a_graph(saver: Saver, config: RunnableConfig) -> None:
@@ -69,6 +73,38 @@ async def test_calls_side_by_side_are_apart(saver: Saver, config: RunnableConfig
 
     result = await line(("node", node), saver=saver).ainvoke({}, config)
     assert result["items"] == [4 * n for n in range(20)]
+
+
+async def test_what_graphs_have_appended_holds_up_nobody_who_waits_for_storage(
+    tmp_path: Path, config: RunnableConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sibling's result is being written while graphs ask: their questions wait for the run's
+    end, and the sibling does not wait for them."""
+    monkeypatch.setattr(runlog, "_AHEAD", 1)
+    async with SqliteSaver(tmp_path / "t.db") as saver:
+        backend, asked = held(saver), asyncio.Event()
+        begun: list[int] = []
+
+        async def sibling(state: Items) -> Items:
+            backend.open.clear()
+            begun.append(backend.appends)
+            return {"items": ["sibling"]}
+
+        async def asks(state: Items) -> Items:
+            while begun in ([], [backend.appends]):
+                await asyncio.sleep(0)
+            asked.set()
+            return {"items": [interrupt("?")]}
+
+        graph = StateGraph(Items).add_node("inner", nest(2, [("asks", asks)]))
+        graph.add_node("sibling", sibling).add_edge(START, "inner").add_edge(START, "sibling")
+        run = asyncio.create_task(graph.compile(saver).ainvoke({}, config))
+        await reached(asked, run)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        backend.open.set()
+        async with asyncio.timeout(20):
+            assert len((await run)["__interrupt__"]) == 1
 
 
 async def test_what_it_has_called_is_found_again(saver: Saver, config: RunnableConfig) -> None:

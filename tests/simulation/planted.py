@@ -256,6 +256,8 @@ def torn_commit(patch: pytest.MonkeyPatch) -> None:
     async def torn(self: Writer, logs: Sequence[RunLog]) -> None:
         for log in logs:
             pending, rest = log._pending, []
+            if not pending.drafts:  # it went along with what was torn off before
+                continue
             pending.drafts, rest = pending.drafts[:1], pending.drafts[1:]
             await flush(self, [log])
             if rest and not log.broken:

@@ -213,16 +213,18 @@ class _Trial:
         async with lives.life(at, when) as (saver, dying):
             before = life.set(token)
             try:
-                await self._go_on(self._compiled(saver), given)
+                await self._go_on(saver, given)
             finally:
                 life.reset(before)
         return dying
 
-    async def _go_on(self, graph: CompiledGraph[Any, Any, Any, Any], given: _Given) -> None:
+    async def _go_on(self, saver: Saver, given: _Given) -> None:
         """What a program does that is started: look how the thread stands, and go on with it."""
-        config = self._config()
-        known = (await graph.aget_state(config)).created_at is not None
-        input = None if known else self.input
+        graph, config = self._compiled(saver), self._config()
+        reading = await saver.backend.read(ThreadKey.of(_THREAD))
+        if reading is not None and reading.head.status in ("finished", "stopped"):
+            return  # there is no more to do; and past a breakpoint it was not to go
+        input = None if reading is not None else self.input
         for _ in range(_ROUNDS):
             await graph.ainvoke(input, config, **self.options)
             answers = given.to((await graph.aget_state(config)).interrupts)

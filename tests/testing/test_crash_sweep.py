@@ -145,6 +145,17 @@ async def test_questions_without_an_answer_stay_open() -> None:
     assert service.calls == ()
 
 
+async def test_a_run_that_stops_is_not_pushed_on() -> None:
+    """Whoever goes on after a crash leaves a thread alone that has come to its breakpoint."""
+    service = EffectLog()
+    graph = order(service, keyed)
+    swept = await crash_sweep(
+        graph.compile, {}, answers=["yes"], effects=service, interrupt_before=["tell"]
+    )
+    assert swept.values == {"log": ["paid"], "approved": "yes"}
+    service.check(["charge"])
+
+
 async def test_answers_may_come_from_a_function() -> None:
     """It is given the question."""
     service, asked = EffectLog(), set()

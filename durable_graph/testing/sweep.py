@@ -67,7 +67,7 @@ class CrashSweepError(AssertionError):
     """A crash changed what a graph does.
 
     Attributes:
-        findings: what was changed, and at which points.
+        findings: what was changed, and at which points; at none, if it is wrong without a crash.
         points: where the graph was crashed.
     """
 
@@ -122,7 +122,8 @@ async def crash_sweep(
         What was done.
 
     Raises:
-        CrashSweepError: some crash changed something; says at which points, and what.
+        CrashSweepError: some crash changed something; says at which points, and what. Or a
+            service complains without any crash.
         ValueError: the graph cannot be swept: two undisturbed runs differ, it makes more calls
             than `limit`, or `make_graph` has not used the saver.
         Exception: what the graph raised without any crash.
@@ -139,6 +140,8 @@ async def crash_sweep(
 
 async def _sweep(trial: _Trial, only: tuple[int, When] | None, limit: int) -> Sweep:
     expected, calls = await trial.undisturbed()
+    if wrong := list(_complaints(expected)):
+        raise CrashSweepError(dict.fromkeys(wrong, ()), ())
     again, _ = await trial.undisturbed()
     _refuse_chance(list(differences(expected, again)))
     if len(calls) > limit:
@@ -147,8 +150,6 @@ async def _sweep(trial: _Trial, only: tuple[int, When] | None, limit: int) -> Sw
             f"Sweep a smaller input, or say limit={len(calls)}."
         )
     findings: dict[str, list[CrashPoint]] = {}
-    for line in _complaints(expected):
-        findings[line] = []
     points = [
         CrashPoint(number, when, what)
         for number, what in enumerate(calls, 1)
@@ -335,18 +336,16 @@ def _refuse_chance(lines: Sequence[str]) -> None:
 
 
 def _report(findings: Mapping[str, Sequence[CrashPoint]], points: Sequence[CrashPoint]) -> str:
+    if not points:
+        return "\n  ".join(["Without any crash:", *findings])
     lines = []
     for finding, where in findings.items():
-        if not where:
-            lines.append(f"Without any crash:\n  {finding}")
-            continue
         shown = [f"  {point}" for point in where[:_SHOWN]]
         if len(where) > _SHOWN:
             shown.append(f"  and {len(where) - _SHOWN} more")
         lines.append("\n".join([f"{finding}\nafter a crash", *shown]))
-    first = next((where[0] for where in findings.values() if where), None)
+    first = next(iter(findings.values()))[0]
     hit = len({point for where in findings.values() for point in where})
     head = f"{hit} of {len(points)} crashes changed what the graph does."
-    if first is not None:
-        lines.append(f'To see the first alone: only=({first.call}, "{first.when}")')
-    return "\n\n".join([head, *lines])
+    last = f'To see the first alone: only=({first.call}, "{first.when}")'
+    return "\n\n".join([head, *lines, last])

@@ -43,9 +43,10 @@ async def _tell_limit(story: Telling) -> None:
 async def _tell_drained(story: Telling) -> None:
     control = RunControl()
     control.request_drain()
-    for given in ({"items": ["input"]}, None):  # in a commit, and by a mark
+    for given in ({"items": ["input"]}, None):  # in a commit, and by a mark alone
+        config: dict[str, Any] = {"metadata": {"given": given is not None}}
         with pytest.raises(GraphDrained):
-            await story.run(given, control=control)
+            await story.run(given, config=config, control=control)
 
 
 def _held(trouble: bool) -> Callable[..., Awaitable[Items]]:

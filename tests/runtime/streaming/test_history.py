@@ -223,6 +223,35 @@ async def test_messages_are_read_back_once_each(saver: Saver, config: RunnableCo
     await check(compiled, config, live)
 
 
+@pytest.mark.parametrize("way", ["answer", "go on"])
+async def test_what_a_caller_says_who_goes_on_is_read_back(
+    way: str, saver: Saver, config: RunnableConfig
+) -> None:
+    """It is not what the caller has said whose run had stopped; it stands where the new run begins,
+    so that results which are stored before the superstep's end have it."""
+
+    async def speak(state: MessagesState) -> Any:
+        return {"messages": [("ai", interrupt("?") if way == "answer" else "one")]}
+
+    async def later(state: MessagesState) -> Any:
+        if way == "answer":
+            interrupt("!")
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    builder = StateGraph(MessagesState).add_node(speak).add_edge(START, "speak")
+    graph = builder.add_node(later).add_edge(START, "later").compile(saver)
+    stops = ["speak"] if way == "go on" else []
+    first: RunnableConfig = {**config, "metadata": {"who": "me", "first": True}}
+    live = await watched(graph, {"messages": ["hi"]}, first, interrupt_before=stops)
+    asked = (await graph.aget_state(config)).interrupts
+    given: Any = Command(resume={ask.id: "one" for ask in asked}) if way == "answer" else None
+    live += await watched(graph, given, {**config, "metadata": {"who": "you"}})
+    ((_, about),) = [part["data"] for part in live if part["type"] == "messages"]
+    assert (about["who"], "first" in about) == ("you", False)
+    await check(graph, config, live)
+
+
 async def test_a_message_whose_tokens_were_lost_is_read_back_as_a_whole(
     saver: Saver, config: RunnableConfig
 ) -> None:

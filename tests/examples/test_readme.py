@@ -1,4 +1,4 @@
-"""The README says what happens: when its commands are typed, its snippets run, its calls made."""
+"""The README and its tour say what happens: when commands are typed, snippets run, calls made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from tests.examples.documents import ROOT, blocks, rows, section, spans, text_of
 
 README = text_of("README.md")
 SNIPPETS = re.findall(
-    r"^```python\n(.*?)^```\n\n(?:```text\n(.*?)^```)?", README, re.MULTILINE | re.DOTALL
+    r"^```python\n(.*?)^```\n\n(?:```text\n(.*?)^```)?",
+    README + text_of("docs/TOUR.md"),
+    re.MULTILINE | re.DOTALL,
 )
 
 
@@ -89,7 +91,8 @@ def test_every_snippet_prints_what_is_shown(code: str, shown: str, tmp_path: Pat
 
 def test_no_snippet_is_left_out() -> None:
     """Each has its output beneath it, and no line is too wide to be read beside others."""
-    assert [code for code, _ in SNIPPETS] == blocks("README.md", "python")
+    shown = blocks("README.md", "python") + blocks("docs/TOUR.md", "python")
+    assert [code for code, _ in SNIPPETS] == shown
     assert max(len(line) for code, _ in SNIPPETS for line in code.splitlines()) <= 100
 
 

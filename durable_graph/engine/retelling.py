@@ -16,10 +16,12 @@ from durable_graph.decisions.reduce import Reducers
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.narrator import Narrator
+from durable_graph.engine.pictures import graph_at
 from durable_graph.engine.reading import fetch_blobs, fold_records
 from durable_graph.engine.stream import Event
-from durable_graph.errors import CheckpointNotFoundError, ConfigError
+from durable_graph.errors import CheckpointNotFoundError, ConfigError, IncompatibleGraphError
 from durable_graph.log.fold import Scope
+from durable_graph.log.namespace import parts
 from durable_graph.log.records import (
     Body,
     Commit,
@@ -63,8 +65,11 @@ async def retell(
     key: ThreadKey,
     modes: Collection[StreamMode],
     after: Cursor,
+    *,
+    subgraphs: bool,
 ) -> AsyncIterator[Event]:
-    """The events of a thread's root graph behind a cursor, up to its present end.
+    """The events of a thread behind a cursor, up to its present end: those of its root graph, and
+    of the graphs within it, if they are asked for and are found.
 
     Reads a page at a time and holds nothing meanwhile. What was pruned before the first event that
     is asked for is left out.
@@ -83,7 +88,7 @@ async def retell(
             f"Thread {key.thread!r} has {head.seq} records, so nothing in it has the cursor "
             f"{'.'.join(map(str, after))!r}. Is it that of another thread?"
         )
-    reader = _Reader(definition, keeper, head, modes)
+    reader = _Reader(definition, keeper, head, modes, subgraphs=subgraphs)
     seq = await reader.begin(after[0]) if after else 1
     while seq <= head.seq:
         records = await keeper.backend.scan(key, ((seq, min(seq + _PAGE - 1, head.seq)),))
@@ -110,6 +115,7 @@ class _Reader:
         keeper: where the thread is stored.
         head: its head.
         modes: which events are asked for.
+        subgraphs: whether those of graphs within are.
     """
 
     def __init__(
@@ -118,7 +124,13 @@ class _Reader:
         keeper: Keeper,
         head: Head,
         modes: Collection[StreamMode],
+        *,
+        subgraphs: bool,
     ) -> None:
+        self._definition = definition
+        self._modes = modes
+        self._subgraphs = subgraphs
+        self._within: dict[str, Narrator | None] = {}
         self._keeper = keeper
         self._head = head
         self._key = head.key
@@ -174,12 +186,11 @@ class _Reader:
             return None
         self._freezer.checkpoint = scope.checkpoint
         if header.ns:
-            fold_records(scope, [record], self._head.secret, self._key.thread)
-            return []
+            return self._tell_within(scope, record, header, body)
         meta = header.meta if header.commit is None else header.commit.meta
         if meta is not None:
             self._narrator.metadata = meta
-        events = list(self._before(scope, header, body))
+        events = list(self._before(scope, header, body, self._narrator))
         changed = isinstance(body, Commit) and self._narrator.shows_values(scope, body)
         fold_records(scope, [record], self._head.secret, self._key.thread)
         if isinstance(body, Commit):
@@ -187,17 +198,53 @@ class _Reader:
             events += self._narrator.checkpoint(scope, header.seq, results, changed=changed)
         return events
 
-    def _before(self, scope: Scope, header: Header, body: Body) -> Iterable[Event]:
+    def _tell_within(self, root: Scope, record: Record, header: Header, body: Body) -> list[Event]:
+        """What a record of a graph within says."""
+        ns, secret, thread = header.ns, self._head.secret, self._key.thread
+        known = ns in root.nested
+        scope = root.within(ns) if known else Scope(ns, root=root)
+        if known and ns not in self._within:  # it was there before the first record that is told
+            self._within[ns] = self._narrator_of(root, ns)
+        narrator = self._within.get(ns) if known else None
+        before = () if narrator is None else list(self._before(scope, header, body, narrator))
+        events = [*before]
+        changed = (
+            narrator is not None and isinstance(body, Commit) and narrator.shows_values(scope, body)
+        )
+        fold_records(root, [record], secret, thread)
+        if not known or narrator is None:
+            narrator = self._within[ns] = self._narrator_of(root, ns)
+        if narrator is not None and isinstance(body, Commit):
+            scope, results = root.nested[ns], len(body.outcomes)
+            events += narrator.checkpoint(scope, header.seq, results, changed=changed)
+        return [event._replace(ns=parts(ns)) for event in events]
+
+    def _narrator_of(self, root: Scope, ns: str) -> Narrator | None:
+        if not self._subgraphs:
+            return None
+        try:
+            definition = graph_at(self._definition, root, ns)
+        except IncompatibleGraphError:  # nobody knows its schema
+            return None
+        freezer = self._freezer.inside(definition)
+        merged = partial(with_results, definition, Reducers(freezer))
+        narrator = Narrator(definition, self._modes, self._key.thread, freezer.thaw, merged)
+        narrator.metadata = self._narrator.metadata
+        return narrator
+
+    def _before(
+        self, scope: Scope, header: Header, body: Body, narrator: Narrator
+    ) -> Iterable[Event]:
         """What a record says of the state that it was written in."""
         match body:
             case Commit() if not scope.due:
                 return ()  # what its results are of was pruned
             case TaskResults(outcomes) | Commit(outcomes):
-                return self._narrator.results(scope, outcomes, header.seq, header.time)
+                return narrator.results(scope, outcomes, header.seq, header.time)
             case Steps(steps):
-                return self._narrator.steps(scope, steps, header.seq, header.time)
+                return narrator.steps(scope, steps, header.seq, header.time)
             case Mark():
-                return self._narrator.mark(scope, body, header.seq)
+                return narrator.mark(scope, body, header.seq)
             case _:
                 return ()
 

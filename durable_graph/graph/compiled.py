@@ -394,6 +394,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         *,
         after: str | None = None,
         stream_mode: StreamMode | Sequence[StreamMode] | None = None,
+        subgraphs: bool = False,
     ) -> AsyncIterator[StreamPart]:
         """What the runs of a thread have told, read back from its log, as far as it has got.
 
@@ -403,13 +404,14 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         twice. Edits between the runs are told as well.
 
         Not kept, and so not told: tokens (their message is told as a whole), custom events,
-        beginnings of tasks, what a call shows of a state that was there before it, and what
-        happens in graphs within. Of a run that is stored only at its end, that end is told.
+        beginnings of tasks, and what a call shows of a state that was there before it. Of a run
+        that is stored only at its end, that end is told.
 
         Args:
             config: names the thread; its id alone will do.
             after: a part's `cursor`; by default the parts from the thread's beginning are given.
             stream_mode: see `astream`.
+            subgraphs: whether what has happened in graphs within is told, too.
 
         Raises:
             ConfigError: `after` is no cursor of this thread.
@@ -422,7 +424,8 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         )
         place = place_of(merge_configs(self._config, named))
         key, modes = ThreadKey.of(place.thread), modes_of(stream_mode)
-        async for event in retell(self.definition, saver, key, modes, read_cursor(after)):
+        told = retell(self.definition, saver, key, modes, read_cursor(after), subgraphs=subgraphs)
+        async for event in told:
             yield part_of(self.definition, event)
 
     async def aget_state(self, config: RunnableConfig, *, subgraphs: bool = False) -> StateSnapshot:

@@ -161,7 +161,9 @@ class Reducers:
             raise
         op = _by_reference(diff(base, encoded), writes)
         # The value is kept as the operation makes it, so that it grows as a rope.
-        by_task = {task: [w for t, _, w in writes if t == task] for task, _, _ in writes}
+        by_task: dict[int, list[Written]] = {}
+        for task, _, written in writes:
+            by_task.setdefault(task, []).append(written)
         return op, apply_op(base, op, by_task.__getitem__)
 
 

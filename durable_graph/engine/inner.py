@@ -235,7 +235,7 @@ async def _run(
     except BaseException as error:
         await run.stop(None if isinstance(error, asyncio.CancelledError) else error)
         if not place.scope.checkpoint:  # its input was refused
-            root.nested.pop(place.ns, None)
+            root.nested.remove(place.ns)
         raise
     run.check_halted()
     return result_of(run)

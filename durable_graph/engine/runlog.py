@@ -20,6 +20,7 @@ from durable_graph.errors import (
 )
 from durable_graph.log.records import (
     Body,
+    Commit,
     Head,
     Mark,
     Ranges,
@@ -60,6 +61,7 @@ class _Pending:
     blobs: dict[str, bytes] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
     requested: bool = False
+    snapshot: bool = False
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     def land(self) -> None:
@@ -111,6 +113,7 @@ class RunLog:
         self._pending = _Pending()
         self._flight: _Pending | None = None
         self._unwritten = 0
+        self._too_early = 0
         self._end = head.seq if head is not None else 0
         """Number of the last record that was appended, written or not."""
         self._transacting = False
@@ -149,7 +152,26 @@ class RunLog:
     def snapshot_due(self, state: Callable[[], int]) -> bool:
         """Whether the next commit should hold the whole state; `state` says how large it is."""
         head = self.head
-        return head is not None and snapshot_due(head.weight, head.fresh, state)
+        if head is None or head.size < self._too_early or self._snapshot_waits():
+            return False
+        measured = 0
+
+        def measure() -> int:
+            nonlocal measured
+            measured = state()
+            return measured
+
+        due = snapshot_due(head.weight, head.fresh, measure)
+        if measured and not due:
+            # Measuring costs as much as the thread has graphs within. It is too much to do for
+            # each of their commits.
+            self._too_early = head.size + measured // 8
+        return due
+
+    def _snapshot_waits(self) -> bool:
+        """Whether one is on its way: of graphs that commit side by side, one makes it for all."""
+        flight = self._flight
+        return self._pending.snapshot or (flight is not None and flight.snapshot)
 
     async def put(self, body: Body) -> Receipt:
         """Append a record and have it written; see `add` and `flush`."""
@@ -203,6 +225,8 @@ class RunLog:
             self._unwritten += 1
             pending.first = pending.first or self._end
             pending.drafts.append(Draft(body, now, self.run, by, ns, commit, onto, meta))
+            if isinstance(body, Commit) and body.values is not None:
+                pending.snapshot = True
             receipt = Receipt(self._end, 0, now)
         pending.receipts.append(receipt)
         return receipt

@@ -15,7 +15,7 @@ from durable_graph.definition.graph import GraphDefinition
 from durable_graph.log.codec import ABSENT
 from durable_graph.log.delta import Encoded, apply_op
 from durable_graph.log.fold import Due, Scope, task_id
-from durable_graph.log.namespace import called_ns
+from durable_graph.log.namespace import called_ns, tasks_in
 from durable_graph.log.records import Answer, Ask, Outcome, Step
 from durable_graph.state.channel import PREVIOUS
 from durable_graph.types import START, UNSET, GivenAnswer, Interrupt, RunnableConfig
@@ -306,16 +306,20 @@ def parents_of(scope: Scope) -> dict[str, str]:
     found: dict[str, str] = {}
     caller = scope.caller
     while caller is not None:
-        around = _caller_of(scope.whole, caller.due)
-        found[around.ns] = around.checkpoint
-        caller = around.caller
+        scope = _caller_of(scope, caller.due)
+        found[scope.ns] = scope.checkpoint
+        caller = scope.caller
     return dict(reversed(found.items()))
 
 
-def _caller_of(root: Scope, task: str) -> Scope:
-    for scope in root.nested.values():
-        if any(scope.executed(index) == task for index in range(len(scope.due))):
-            return scope
+def _caller_of(scope: Scope, task: str) -> Scope:
+    root = scope.whole
+    for graph, id in tasks_in(scope.ns):
+        if id == task:
+            return root.nested[graph] if graph else root
+    for other in root.nested.values():  # what keeps its state does not say whose it is
+        if any(other.executed(index) == task for index in range(len(other.due))):
+            return other
     return root
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 from durable_graph.errors import IntegrityError
 from durable_graph.log.codec import blobs_in
 from durable_graph.log.delta import Encoded, Op, Written, apply_op, flat, size
-from durable_graph.log.namespace import renamed, task_below
+from durable_graph.log.namespace import renamed
+from durable_graph.log.nested import Nested
 from durable_graph.log.records import (
     Answer,
     Answers,
@@ -39,6 +41,9 @@ from durable_graph.log.seal import CommitInfo, Header, extend
 from durable_graph.types import TimeoutPolicy
 
 __all__ = ["Due", "Scope", "task_id"]
+
+_KEPT_COST: Final = 512
+"""What a snapshot says of a graph within besides values, arguments and results: ids, names."""
 
 
 def task_id(branch: str, ns: str, step: int, node: str, push: int | None) -> str:
@@ -151,7 +156,7 @@ class Scope:
     weight: int = 0
     caller: Caller | None = None
     steps: dict[int, dict[str, Step]] = field(default_factory=dict)
-    nested: dict[str, Scope] = field(default_factory=dict)
+    nested: Nested = field(default_factory=Nested)
     root: Scope | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -210,22 +215,27 @@ class Scope:
     def called_by(self, index: int) -> list[Scope]:
         """The scopes of the graphs that a due task has called, in the order of their namespaces."""
         nested = self.whole.nested
-        if not nested:
-            return []
-        task = self.executed(index)
-        found = [
-            scope
-            for scope in nested.values()
-            if scope.caller is not None and scope.caller.due == task
-        ]
-        return sorted(found, key=lambda scope: (len(scope.ns), scope.ns))
+        return nested.called(self.executed(index)) if nested else []
 
     def size(self) -> int:
-        """Bytes of all values and results of steps, those of the graphs within included."""
+        """About the bytes of a snapshot: values and results of steps; and, where there are graphs
+        within, all that it has to say of those and of what is beside them."""
         own = sum(map(size, self.values.values()))
         for steps in self.steps.values():
             own += sum(len(step.value) for step in steps.values() if step.value is not None)
-        return own + sum(scope.size() for scope in self.nested.values()) if self.nested else own
+        if not self.nested:
+            return own
+        within = self.nested.values()
+        return own + self._unfolded() + sum(s.size() + s._unfolded() + _KEPT_COST for s in within)
+
+    def _unfolded(self) -> int:
+        """Bytes of what is due, and of the results that are not in the state yet."""
+        known = sum(len(due.arg) for due in self.due if due.arg is not None)
+        for outcome in self.outcomes.values():
+            for update in outcome.writes:
+                known += sum(map(len, chain.from_iterable(map(_bytes_of, update.values()))))
+            known += sum(len(packet.arg) for packet in outcome.sends)
+        return known
 
     def open_asks(self, index: int) -> list[Ask]:
         """Questions of a due task that have no answer."""
@@ -368,17 +378,14 @@ class Scope:
         for name in gone:
             root.answers.pop(name, None)
 
-    def _drop_ended(self, nested: dict[str, Scope]) -> None:
+    def _drop_ended(self, nested: Nested) -> None:
         """Of what this graph's tasks have called, only what is due has any more use for it."""
-        due: set[str] | None = None
-        for ns in list(nested):
-            task = task_below(self.ns, ns)
-            if task is None:
-                continue
-            if due is None:
-                due = set(map(self.executed, range(len(self.due))))
-            if task not in due:
-                del nested[ns]
+        calling = nested.calling(self.ns)
+        if calling:
+            due = set(map(self.executed, range(len(self.due))))
+            for task in calling:
+                if task not in due:
+                    nested.end(task)
 
     def kept(self, names: Mapping[str, str] | None = None, branch: str | None = None) -> Kept:
         """This graph as a whole.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["called_ns", "kept_ns", "numbered", "parts", "renamed", "task_below"]
+__all__ = ["called_ns", "kept_ns", "numbered", "parts", "renamed", "tasks_in"]
 
 
 def called_ns(ns: str, node: str, task: str) -> str:
@@ -33,13 +33,19 @@ def parts(ns: str) -> tuple[str, ...]:
     return tuple(ns.split("|")) if ns else ()
 
 
-def task_below(ns: str, inner: str) -> str | None:
-    """The task of the graph at `ns` in which the graph at `inner` is called, however deep; ``None``
-    if it is not called in one of that graph's tasks, or keeps its state from call to call."""
-    if ns and not inner.startswith(f"{ns}|"):
-        return None
-    first = inner[len(ns) + 1 if ns else 0 :].partition("|")[0]
-    return first.partition(":")[2] or None
+def tasks_in(ns: str) -> Iterator[tuple[str, str]]:
+    """The tasks on the way to a graph, the outermost first, each behind the namespace of its
+    graph. What keeps its state from call to call is in no task."""
+    start = 0
+    while start <= len(ns) and ns:
+        end = ns.find("|", start)
+        part = ns[start:] if end < 0 else ns[start:end]
+        _, mark, task = part.partition(":")
+        if mark:
+            yield ns[: max(start - 1, 0)], task
+        if end < 0:
+            return
+        start = end + 1
 
 
 def renamed(ns: str, names: Mapping[str, str]) -> str:

@@ -226,3 +226,22 @@ def test_a_graph_that_goes_on_takes_its_questions_back() -> None:
     thread.add(Commit(delta={}, due=[DueTask("z")]), ns)
     assert thread.live.outcomes == {}
     assert form(thread.fold(thread.head.path)) == form(thread.live)  # type: ignore[union-attr]
+
+
+def test_what_a_task_has_called_is_found_by_the_task_and_goes_with_it() -> None:
+    """However deep; what keeps its state is found, too, and stays."""
+    root = Scope()
+    called = {"a:1": "1", "a:1|1": "1", "a:1|b:2": "2", "a:3": "3", "kept": "1"}
+    for ns, task in called.items():
+        root.within(ns).caller = Caller(task, "g", "")
+    assert [scope.ns for scope in root.nested.called("1")] == ["a:1", "kept", "a:1|1"]
+    assert [scope.ns for scope in root.nested.called("2")] == ["a:1|b:2"]
+    assert root.nested.calling("") == ["1", "3"]
+    root.nested.end("1")
+    assert list(root.nested) == ["a:3", "kept"]
+    assert root.nested.calling("") == ["3"]
+    assert not root.nested.called("2")
+    root.nested.remove("a:3")
+    root.nested.remove("a:3")
+    assert list(root.nested) == ["kept"]
+    assert not root.nested.calling("")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from durable_graph.log.namespace import called_ns, kept_ns, numbered, parts, renamed, task_below
+from durable_graph.log.namespace import called_ns, kept_ns, numbered, parts, renamed, tasks_in
 
 
 def test_a_called_graph_stands_behind_its_caller() -> None:
@@ -25,24 +25,21 @@ def test_a_graph_that_keeps_its_state_has_no_ids_in_its_namespace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ns", "inner", "task"),
+    ("ns", "tasks"),
     [
-        ("", "sub:T1", "T1"),
-        ("", "sub:T1|1|inner:T2", "T1"),
-        ("sub:T1", "sub:T1|inner:T2", "T2"),
-        ("sub:T1", "sub:T1|1|inner:T2", None),  # of the graph that is called besides
-        ("sub:T1", "sub:T11|inner:T2", None),
-        ("sub:T1", "sub:T1", None),
-        ("", "sub", None),
-        ("sub", "sub|inner:T2", "T2"),
-        ("sub", "sub|inner", None),
+        ("", []),
+        ("sub:T1", [("", "T1")]),
+        ("sub:T1|1", [("", "T1")]),
+        ("sub:T1|inner:T2", [("", "T1"), ("sub:T1", "T2")]),
+        ("sub:T1|1|inner:T2|3", [("", "T1"), ("sub:T1|1", "T2")]),
+        ("sub", []),
+        ("sub|1|inner:T2", [("sub|1", "T2")]),
+        ("sub|inner", []),
     ],
 )
-def test_a_namespace_says_in_which_task_of_a_graph_it_is(
-    ns: str, inner: str, task: str | None
-) -> None:
-    """Seen from each graph around it; what keeps its state is in no task."""
-    assert task_below(ns, inner) == task
+def test_a_namespace_says_in_which_tasks_a_graph_is(ns: str, tasks: list[tuple[str, str]]) -> None:
+    """Each with its graph, the outermost first; what keeps its state is in no task."""
+    assert list(tasks_in(ns)) == tasks
 
 
 def test_other_ids_leave_the_rest_as_it_is() -> None:

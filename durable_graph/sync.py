@@ -278,6 +278,19 @@ class SyncGraph(Generic[GivenT, GivenContextT]):
         begin = partial(self.ainvoke, input, config, **modes, **options)
         return call(begin, self._beside())
 
+    def batch(
+        self: Any,
+        inputs: Sequence[RunInput[GivenT]],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Any,
+    ) -> list[Any]:
+        """See `abatch`."""
+        options |= {"return_exceptions": return_exceptions}
+        done: list[Any] = call(partial(self.abatch, inputs, config, **options), self._beside())
+        return done
+
     # What comes depends on how it is asked for; one overload for each shape of events.
     @overload
     def stream(

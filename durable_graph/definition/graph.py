@@ -301,7 +301,7 @@ def _check_edges(nodes: Mapping[str, Node], start: Node) -> None:
             f"where the command's node is added: destinations=(...), or annotate its function "
             f"with -> Command[Literal[...]].",
             UnreachableNodeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -20,6 +20,7 @@ from typing import (
     get_origin,
 )
 
+from durable_graph.definition.runnable import function_of, is_runnable, name_of_runnable
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.state.schema import Schema
 from durable_graph.types import CachePolicy, Command, RetryPolicy, TimeoutPolicy
@@ -83,7 +84,7 @@ class Function:
 
     @classmethod
     def of(cls, call: Any, what: str, *, handles: bool = False) -> Function:
-        """Examine a function, a callable object or a partial.
+        """Examine a function, a callable object, a partial or a runnable of LangChain's.
 
         Args:
             call: the function.
@@ -93,6 +94,8 @@ class Function:
         Raises:
             GraphDefinitionError: it is none of these, or needs arguments nobody supplies.
         """
+        if is_runnable(call):
+            call = function_of(call)
         if not callable(call):
             raise GraphDefinitionError(f"{what} must be a function or callable, not {call!r}.")
         if inspect.isasyncgenfunction(_bare(call)) or inspect.isgeneratorfunction(_bare(call)):
@@ -220,6 +223,8 @@ NOTHING: Final = Function(
 def name_of(call: Any) -> str | None:
     """The name that a function gives to its node; ``None`` if it has none to give."""
     bare = _bare(call)
+    if is_runnable(bare):
+        return name_of_runnable(bare)
     if not callable(bare):
         return None
     name = getattr(bare, "__name__", None) or type(bare).__name__

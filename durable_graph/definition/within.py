@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from durable_graph.definition.graph import GraphDefinition
-from durable_graph.definition.node import Node
+from durable_graph.definition.node import CompiledNode, Node
 
-__all__ = ["definition_at", "graphs_of"]
+__all__ = ["definition_at", "graphs_of", "subgraphs_of", "subgraphs_within"]
 
 _DEPTH: Final = 4
 """How many functions and containers away from the node's own function a graph is looked for."""
@@ -23,12 +23,28 @@ _DEPTH: Final = 4
 
 def graphs_of(node: Node) -> list[GraphDefinition]:
     """The graphs that a node runs or calls, each once."""
+    return list({id(g.definition): g.definition for g in subgraphs_of(node)}.values())
+
+
+def subgraphs_of(node: Node) -> list[CompiledNode]:
+    """The same, as they were compiled."""
     if node.graph is not None:
-        return [node.graph.definition]
-    found: dict[int, GraphDefinition] = {}
-    for graph in _search(node.function.call, _DEPTH, set()):
-        found.setdefault(id(graph), graph)
-    return list(found.values())
+        return [node.graph]
+    return list({id(graph): graph for graph in _search(node.function.call, _DEPTH, set())}.values())
+
+
+def subgraphs_within(
+    definition: GraphDefinition, recurse: bool, _around: tuple[int, ...] = ()
+) -> Iterator[tuple[str, CompiledNode]]:
+    """The graphs within a graph, each with the names of the nodes that lead to it; with
+    `recurse` on all levels, but not one within itself."""
+    around = (*_around, id(definition))
+    for name, node in definition.nodes.items():
+        for graph in subgraphs_of(node):
+            yield name, graph
+            if recurse and id(graph.definition) not in around:
+                for place, inner in subgraphs_within(graph.definition, recurse, around):
+                    yield f"{name}|{place}", inner
 
 
 def definition_at(
@@ -65,13 +81,13 @@ def _chosen(graphs: list[GraphDefinition], fingerprint: str | None) -> GraphDefi
     return graphs[0] if len(graphs) == 1 else None
 
 
-def _search(thing: Any, depth: int, seen: set[int]) -> Iterator[GraphDefinition]:
+def _search(thing: Any, depth: int, seen: set[int]) -> Iterator[CompiledNode]:
     if depth < 0 or id(thing) in seen:
         return
     seen.add(id(thing))
     definition = inspect.getattr_static(thing, "__dict__", None) and vars(thing).get("definition")
     if isinstance(definition, GraphDefinition):
-        yield definition
+        yield thing
         return
     for part in _parts(thing):
         yield from _search(part, depth - 1, seen)

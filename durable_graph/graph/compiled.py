@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Generic, Literal, Self, Unpack, overload
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, Unpack, overload
 
 from typing_extensions import TypeVar
 
 from durable_graph.decisions.keeping import namespace_of
 from durable_graph.definition.graph import GraphDefinition
+from durable_graph.definition.node import Node
+from durable_graph.definition.within import subgraphs_within
 from durable_graph.drawing.describe import describe
 from durable_graph.drawing.graph import Graph
 from durable_graph.engine.call import Call, Policies
@@ -25,9 +28,11 @@ from durable_graph.engine.snapshots import history, snapshot
 from durable_graph.engine.statistics import GraphStatistics, RunStatistics, Tally
 from durable_graph.engine.stream import Event, MessageEvent, Stream
 from durable_graph.errors import ConfigError, MissingCheckpointerError
+from durable_graph.graph.batch import all_of, concurrency_of, configs_of
 from durable_graph.graph.config import (
     check_edit,
     check_history,
+    check_places,
     checkpoint_before,
     merge_configs,
     modes_of,
@@ -38,9 +43,11 @@ from durable_graph.graph.config import (
     supersteps_of,
 )
 from durable_graph.graph.parts import check_keys, narrowed, narrowed_event, output_of, part_of
+from durable_graph.graph.schemas import json_schema_of, model_of
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.clock import SystemChance
 from durable_graph.saver import Saver
+from durable_graph.state.channel import Channel
 from durable_graph.state.schema import updates_of
 from durable_graph.store import BaseStore
 from durable_graph.sync import SyncGraph
@@ -58,6 +65,9 @@ from durable_graph.types import (
 )
 from durable_graph.typing import ContextT, InputT, OutputT, RunInput, RunOptions, StateT
 
+if TYPE_CHECKING:
+    from durable_graph.graph.state_graph import StateGraph
+
 __all__ = ["CompiledGraph", "RunStream"]
 
 EventT = TypeVar("EventT", default=Any)
@@ -66,6 +76,16 @@ _chance = SystemChance()
 
 _GIVEN: Final[Mapping[Keeps, bool | None]] = {"call": None, "thread": True, "nothing": False}
 """What `checkpointer` says of a graph within another."""
+
+_COPIED: Final = (
+    "checkpointer",
+    "store",
+    "cache",
+    "name",
+    "interrupt_before",
+    "interrupt_after",
+)
+"""What a copy may have otherwise."""
 
 
 class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, InputT, OutputT]):
@@ -76,6 +96,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         checkpointer: where its threads are stored, if they are; see `StateGraph.compile`.
         store: what its nodes get as their store.
         name: its name.
+        builder: what it was compiled from; ``None`` if that is a function.
     """
 
     def __init__(
@@ -88,6 +109,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         store: BaseStore | None = None,
         config: RunnableConfig | None = None,
         policies: Policies | None = None,
+        builder: StateGraph[Any, Any, Any, Any] | None = None,
     ) -> None:
         self.definition = definition
         self.checkpointer: Saver | None = checkpointer if isinstance(checkpointer, Saver) else None
@@ -100,6 +122,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         self._interrupt_after = nodes_of(definition, interrupt_after, "interrupt_after")
         self._config: RunnableConfig = config if config is not None else {}
         self._policies = policies if policies is not None else Policies()
+        self.builder = builder
         self._tally = Tally()
 
     def __repr__(self) -> str:
@@ -108,17 +131,116 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
 
     def with_config(self, config: RunnableConfig) -> Self:
         """The same graph, whose calls have this config beneath their own."""
-        other = type(self)(
-            self.definition,
-            self.checkpointer if self.checkpointer is not None else _GIVEN[self._keeps],
-            interrupt_before=self._interrupt_before,
-            interrupt_after=self._interrupt_after,
-            store=self.store,
-            config=merge_configs(self._config, config),
-            policies=self._policies,
-        )
+        other = self._again(config=merge_configs(self._config, config))
         other._tally = self._tally
         return other
+
+    def copy(self, update: Mapping[str, Any] | None = None) -> Self:
+        """The same graph, compiled with other options.
+
+        Args:
+            update: the options: any of "checkpointer", "store", "cache", "name",
+                "interrupt_before" and "interrupt_after"; see `StateGraph.compile`.
+
+        Raises:
+            ConfigError: there is no such option, or a breakpoint names no node.
+            TypeError: one of them is of the wrong kind.
+        """
+        given = dict(update or {})
+        for name in given:
+            if name not in _COPIED:
+                raise ConfigError(
+                    f"A copy of a graph cannot have another {name!r}, only other "
+                    f"{', '.join(_COPIED)}. For anything else, compile it again: "
+                    f"graph.builder.compile(...)."
+                )
+        check_places(given.get("checkpointer"), given.get("store"), given.get("cache"))
+        for name in ("interrupt_before", "interrupt_after"):
+            if name in given:
+                given[name] = given[name] or ()
+        if "name" in given:
+            named = str(given.pop("name") or "LangGraph")
+            given["definition"] = replace(self.definition, name=named)
+        if "cache" in given:
+            given["policies"] = replace(self._policies, cache=given.pop("cache"))
+        return self._again(**given)
+
+    def _again(self, **others: Any) -> Self:
+        keeps = self.checkpointer if self.checkpointer is not None else _GIVEN[self._keeps]
+        given: dict[str, Any] = {
+            "definition": self.definition,
+            "checkpointer": keeps,
+            "interrupt_before": self._interrupt_before,
+            "interrupt_after": self._interrupt_after,
+            "store": self.store,
+            "config": self._config,
+            "policies": self._policies,
+            "builder": self.builder,
+        }
+        return type(self)(**{**given, **others})
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Its nodes, by name."""
+        return MappingProxyType({**self.definition.nodes})
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """The keys of its state, private ones included, with their reducers."""
+        return MappingProxyType({**self.definition.channels})
+
+    def get_subgraphs(
+        self, *, namespace: str | None = None, recurse: bool = False
+    ) -> Iterator[tuple[str, CompiledGraph[Any, Any, Any, Any]]]:
+        """The graphs within this one, each with the name of the node that runs or calls it.
+
+        Those that a node's code calls are found as far as its function names them.
+
+        Args:
+            namespace: only what is at this place: names of nodes, with "|" between them.
+            recurse: whether those within them are listed as well; they come with their place.
+        """
+        for place, graph in subgraphs_within(self.definition, recurse or namespace is not None):
+            if isinstance(graph, CompiledGraph) and namespace in (None, place):
+                yield place, graph
+
+    async def aget_subgraphs(
+        self, *, namespace: str | None = None, recurse: bool = False
+    ) -> AsyncIterator[tuple[str, CompiledGraph[Any, Any, Any, Any]]]:
+        """See `get_subgraphs`."""
+        for found in self.get_subgraphs(namespace=namespace, recurse=recurse):
+            yield found
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> Any:
+        """The pydantic model of an input. `config` means nothing here.
+
+        Raises:
+            ConfigError: pydantic is not installed.
+        """
+        return model_of(self.definition.input, f"{self.name}Input")
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> Any:
+        """The pydantic model of what a call returns; see `get_input_schema`."""
+        return model_of(self.definition.output, f"{self.name}Output")
+
+    def get_input_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+        """The JSON schema of an input. `config` means nothing here.
+
+        Raises:
+            ConfigError: pydantic is not installed.
+            ConfigError: the state has a type that JSON has nothing for; the message names it.
+        """
+        return json_schema_of(self.get_input_schema())
+
+    def get_output_jsonschema(self, config: RunnableConfig | None = None) -> dict[str, Any]:
+        """The JSON schema of what a call returns; see `get_input_jsonschema`."""
+        return json_schema_of(self.get_output_schema())
+
+    def get_context_jsonschema(self) -> dict[str, Any] | None:
+        """The JSON schema of a call's context, if the graph says what it is; see
+        `get_input_jsonschema`."""
+        given = self.definition.context
+        return None if given is None else json_schema_of(given)
 
     def statistics(self) -> GraphStatistics:
         """How large it is, and what it has been used for in this process."""
@@ -236,6 +358,41 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         if output_keys is not None:
             result = replace(result, values=narrowed(result.values, output_keys))
         return output_of(self.definition, result) if version == "v2" else _returned(result)
+
+    async def abatch(
+        self,
+        inputs: Sequence[RunInput[InputT]],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Any,
+    ) -> list[Any]:
+        """Run the graph for each of several inputs, all at once.
+
+        Args:
+            inputs: the inputs.
+            config: one for all, or one for each. A graph with a checkpointer needs one for each:
+                a thread has one run at a time. The smallest `max_concurrency` among them is also
+                how many runs there are at once.
+            return_exceptions: whether an error stands in the place of its result. By default the
+                first one cancels the other runs and is raised.
+            options: see `ainvoke`.
+
+        Returns:
+            What `ainvoke` returns, for each input in its place.
+
+        Raises:
+            ConfigError: there are not as many configs as inputs, or two name one thread.
+            Exception: see `ainvoke`.
+        """
+        if not inputs:
+            return []
+        configs = configs_of(config, len(inputs), stored=self.checkpointer is not None)
+        calls = [
+            partial(self.ainvoke, input, given, **options)
+            for input, given in zip(inputs, configs, strict=True)
+        ]
+        return await all_of(calls, concurrency_of(configs), collect=return_exceptions)
 
     # What comes depends on how it is asked for; one overload for each shape of events.
     @overload

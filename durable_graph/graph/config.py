@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import orjson
 
+from durable_graph.cache import BaseCache
 from durable_graph.decisions.answers import DEADLINE
 from durable_graph.definition.context import coerce_context
 from durable_graph.definition.graph import GraphDefinition
@@ -16,6 +17,7 @@ from durable_graph.engine.control import RunControl
 from durable_graph.engine.reading import Place
 from durable_graph.errors import ConfigError, EmptyInputError, MissingStoreError
 from durable_graph.log.records import ThreadKey
+from durable_graph.saver import Saver
 from durable_graph.store import BaseStore
 from durable_graph.types import (
     UNSET,
@@ -118,6 +120,23 @@ def read_call(
         control=control,
         policies=policies,
     )
+
+
+def check_places(checkpointer: Any, store: Any, cache: Any) -> None:
+    """Refuse what cannot keep threads, items or results.
+
+    Raises:
+        TypeError: one of them is of the wrong kind.
+    """
+    if checkpointer is not None and not isinstance(checkpointer, (Saver, bool)):
+        raise TypeError(
+            f"The checkpointer is a saver such as InMemorySaver() or SqliteSaver('state.db'); "
+            f"of a graph within another also True or False; not {checkpointer!r}."
+        )
+    if store is not None and not isinstance(store, BaseStore):
+        raise TypeError(f"The store is one such as InMemoryStore(), not {store!r}.")
+    if cache is not None and not isinstance(cache, BaseCache):
+        raise TypeError(f"The cache is one such as InMemoryCache(), not {cache!r}.")
 
 
 def step_policy_of(given: Any) -> StepPolicy:

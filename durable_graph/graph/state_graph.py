@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Generic, Self, Unpack, overload
 
 from durable_graph.cache import BaseCache
@@ -21,10 +22,11 @@ from durable_graph.definition.node import (
     name_of,
 )
 from durable_graph.definition.policies import NodePolicies
+from durable_graph.definition.runnable import Runnable
 from durable_graph.engine.call import Policies
 from durable_graph.errors import CacheWarning, GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
-from durable_graph.graph.config import step_policy_of
+from durable_graph.graph.config import check_places, nodes_of, step_policy_of
 from durable_graph.saver import Saver
 from durable_graph.state.schema import Schema
 from durable_graph.store import BaseStore
@@ -44,8 +46,18 @@ __all__ = ["StateGraph"]
 
 
 @dataclass(slots=True)
-class _Spec:
-    """A node as it was added."""
+class NodeSpec:
+    """A node as it was added.
+
+    Attributes:
+        function: what it runs.
+        input: the schema of what it reads; ``None`` for the whole state.
+        graph: the graph it is, if it is one.
+        policies: retries, timeout, cache and error handler, as far as it says so itself.
+        defer: whether it waits until nothing else is due.
+        metadata: the user's.
+        destinations: the nodes that its commands may go to, if it says so.
+    """
 
     function: Function
     input: Any
@@ -57,7 +69,15 @@ class _Spec:
 
 
 @dataclass(slots=True)
-class _BranchSpec:
+class BranchSpec:
+    """A conditional edge as it was added.
+
+    Attributes:
+        path: the router.
+        ends: node by what the router returns; ``None`` if it may return any node's name.
+        input: the schema of what it reads; ``None`` for what its node reads.
+    """
+
     path: Function
     ends: Mapping[Any, str] | None
     input: Any
@@ -68,7 +88,7 @@ class _Edges:
     """What leaves a node."""
 
     targets: dict[str, None] = field(default_factory=dict)
-    branches: dict[str, _BranchSpec] = field(default_factory=dict)
+    branches: dict[str, BranchSpec] = field(default_factory=dict)
 
 
 class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
@@ -116,13 +136,34 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         self.context_schema = context_schema
         self.input_schema: Any = input_schema if input_schema is not None else state_schema
         self.output_schema: Any = output_schema if output_schema is not None else state_schema
-        self._nodes: dict[str, _Spec] = {}
+        self._nodes: dict[str, NodeSpec] = {}
         self._edges: dict[str, _Edges] = {}
         self._joins: dict[tuple[tuple[str, ...], str], None] = {}
         self._defaults = NodePolicies()
 
     def __repr__(self) -> str:
         return f"<StateGraph: {', '.join(self._nodes) or 'no nodes'}>"
+
+    @property
+    def nodes(self) -> Mapping[str, NodeSpec]:
+        """The nodes so far, by name."""
+        return MappingProxyType(self._nodes)
+
+    @property
+    def edges(self) -> set[tuple[str, str]]:
+        """The plain edges so far."""
+        return {(one, other) for one, edges in self._edges.items() for other in edges.targets}
+
+    @property
+    def waiting_edges(self) -> set[tuple[tuple[str, ...], str]]:
+        """The edges from several nodes so far, each with its sources in order of their names."""
+        return set(self._joins)
+
+    @property
+    def branches(self) -> Mapping[str, Mapping[str, BranchSpec]]:
+        """The conditional edges so far: by the node that they leave, and their function's name."""
+        leaving = self._edges.items()
+        return {name: dict(edges.branches) for name, edges in leaving if edges.branches}
 
     # What a node reads is tied to its function only where `input_schema` says it: without that,
     # a `Send` may bring anything. A function that takes the state alone comes first, so that a
@@ -154,7 +195,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     def add_node(
         self,
         node: str,
-        action: CompiledGraph[Any, Any, Any, Any],
+        action: CompiledGraph[Any, Any, Any, Any] | Runnable,
         *,
         input_schema: Any = None,
         **options: Unpack[NodeOptions],
@@ -162,7 +203,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     @overload
     def add_node(
         self,
-        node: CompiledGraph[Any, Any, Any, Any],
+        node: CompiledGraph[Any, Any, Any, Any] | Runnable,
         *,
         input_schema: Any = None,
         **options: Unpack[NodeOptions],
@@ -175,8 +216,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     def add_node(self, node: Callable[..., Any], **options: Unpack[NodeOptions]) -> Self: ...
     def add_node(
         self,
-        node: str | Callable[..., Any] | CompiledGraph[Any, Any, Any, Any],
-        action: Callable[..., Any] | CompiledGraph[Any, Any, Any, Any] | None = None,
+        node: str | Callable[..., Any] | CompiledGraph[Any, Any, Any, Any] | Runnable,
+        action: Callable[..., Any] | CompiledGraph[Any, Any, Any, Any] | Runnable | None = None,
         *,
         defer: bool = False,
         metadata: Mapping[str, Any] | None = None,
@@ -194,7 +235,8 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             action: its function, sync or async, a callable object, or a partial. It takes the
                 state and, by name, any of `config`, `runtime`, `store`, `writer`. A sync function
                 runs in a thread. Or a compiled graph, which takes of the state the keys of
-                its own input, and writes those of its output that this graph has.
+                its own input, and writes those of its output that this graph has. Or a
+                runnable of LangChain's.
             defer: run it only once nothing else is due: after all other branches, however long,
                 have come to their ends.
             metadata: shown in events.
@@ -231,7 +273,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         function = Function.of(graph.inside if graph is not None else action, f"Node {node!r}")
         if input_schema is None and _is_schema(function.annotation):
             input_schema = function.annotation
-        self._nodes[node] = _Spec(
+        self._nodes[node] = NodeSpec(
             function=function,
             input=input_schema,
             graph=graph,
@@ -322,13 +364,13 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     def add_conditional_edges(
         self,
         source: str,
-        path: Callable[..., Any],
+        path: Callable[..., Any] | Runnable,
         path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
     ) -> Self: ...
     def add_conditional_edges(
         self,
         source: str,
-        path: Callable[..., Any],
+        path: Callable[..., Any] | Runnable,
         path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
     ) -> Self:
         """After `source`, go where `path` says.
@@ -361,11 +403,12 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
         else:
             ends = {end: end for end in _names(path_map)}
         schema = function.annotation if _is_schema(function.annotation) else None
-        branches[name] = _BranchSpec(function, ends, schema)
+        branches[name] = BranchSpec(function, ends, schema)
         return self
 
     def add_sequence(
-        self, nodes: Sequence[Callable[..., Any] | tuple[str, Callable[..., Any]]]
+        self,
+        nodes: Sequence[Callable[..., Any] | Runnable | tuple[str, Callable[..., Any] | Runnable]],
     ) -> Self:
         """Add nodes, each with an edge to the next.
 
@@ -400,12 +443,12 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     @overload
     def set_conditional_entry_point(
         self,
-        path: Callable[..., Any],
+        path: Callable[..., Any] | Runnable,
         path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
     ) -> Self: ...
     def set_conditional_entry_point(
         self,
-        path: Callable[..., Any],
+        path: Callable[..., Any] | Runnable,
         path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
     ) -> Self:
         """Begin where `path` says: ``add_conditional_edges(START, path, path_map)``."""
@@ -414,6 +457,20 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
     def set_finish_point(self, key: str) -> Self:
         """End with this node: ``add_edge(key, END)``."""
         return self.add_edge(key, END)
+
+    def validate(self, interrupt: Sequence[str] | None = None) -> Self:
+        """Check what `compile` checks, without compiling.
+
+        Args:
+            interrupt: nodes that a run is to stop at.
+
+        Raises:
+            GraphDefinitionError: the graph cannot run; the message says what to change.
+            ConfigError: a breakpoint names no node.
+        """
+        definition = self._definition("LangGraph", strict=False, migrations=())
+        nodes_of(definition, interrupt or (), "interrupt")
+        return self
 
     def compile(
         self,
@@ -453,24 +510,29 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             GraphDefinitionError: the graph cannot run; the message says what to change.
             ConfigError: a breakpoint names no node.
         """
-        if checkpointer is not None and not isinstance(checkpointer, (Saver, bool)):
-            raise TypeError(
-                f"The checkpointer is a saver such as InMemorySaver() or SqliteSaver('state.db'); "
-                f"of a graph within another also True or False; not {checkpointer!r}."
-            )
-        if store is not None and not isinstance(store, BaseStore):
-            raise TypeError(f"The store is one such as InMemoryStore(), not {store!r}.")
-        if cache is not None and not isinstance(cache, BaseCache):
-            raise TypeError(f"The cache is one such as InMemoryCache(), not {cache!r}.")
+        check_places(checkpointer, store, cache)
         policies = Policies(step_policy_of(step_policy), cache)
         if cache is None:
             self._warn_of_no_cache()
+        return CompiledGraph(
+            self._definition(name or "LangGraph", strict, migrations),
+            checkpointer,
+            interrupt_before=interrupt_before or (),
+            interrupt_after=interrupt_after or (),
+            store=store,
+            policies=policies,
+            builder=self,
+        )
+
+    def _definition(
+        self, name: str, strict: bool, migrations: Sequence[Change | Migration]
+    ) -> GraphDefinition:
         state = Schema.of(self.state_schema)
         for source in self._edges:
             if source != START and source not in self._nodes:
                 raise GraphDefinitionError(f"An edge leads from {source!r}, which is no node.")
-        definition = GraphDefinition.of(
-            name=name or "LangGraph",
+        return GraphDefinition.of(
+            name=name,
             nodes={name: self._node(name, spec, state) for name, spec in self._nodes.items()},
             start=self._node(START, None, state),
             state=state,
@@ -479,14 +541,6 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             strict=strict,
             context=self.context_schema,
             migrations=migrations,
-        )
-        return CompiledGraph(
-            definition,
-            checkpointer,
-            interrupt_before=interrupt_before or (),
-            interrupt_after=interrupt_after or (),
-            store=store,
-            policies=policies,
         )
 
     def _warn_of_no_cache(self) -> None:
@@ -499,7 +553,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
                 stacklevel=3,
             )
 
-    def _node(self, name: str, spec: _Spec | None, state: Schema) -> Node:
+    def _node(self, name: str, spec: NodeSpec | None, state: Schema) -> Node:
         edges = self._edges.get(name, _Edges())
         made = Node(name, NOTHING, state) if spec is None else self._made(name, spec, state)
         return replace(
@@ -521,7 +575,7 @@ class StateGraph(Generic[StateT, ContextT, InputT, OutputT]):
             ),
         )
 
-    def _made(self, name: str, spec: _Spec, state: Schema) -> Node:
+    def _made(self, name: str, spec: NodeSpec, state: Schema) -> Node:
         policies, defaults = spec.policies.over(self._defaults), self._defaults
         reads = Schema.of(spec.input) if spec.input is not None else state
         handler, destinations = None, spec.destinations

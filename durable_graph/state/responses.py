@@ -23,7 +23,7 @@ from uuid import UUID
 from durable_graph.errors import InvalidAnswerError, ResponseSchemaError
 from durable_graph.log.records import Ask
 
-__all__ = ["Form", "KnownForms", "checked"]
+__all__ = ["Form", "KnownForms", "checked", "extended"]
 
 _MANY: Final = 256
 
@@ -175,10 +175,10 @@ def _adapter(given: Any) -> Any:
 def _new_adapter(given: Any) -> Any:
     import pydantic
 
-    return pydantic.TypeAdapter(_extended(given) if sys.version_info < (3, 12) else given)
+    return pydantic.TypeAdapter(extended(given) if sys.version_info < (3, 12) else given)
 
 
-def _extended(hint: Any) -> Any:
+def extended(hint: Any) -> Any:
     """A type with what pydantic can read in place of its TypedDicts: before Python 3.12 it takes
     those of `typing_extensions` only."""
     import typing_extensions
@@ -193,11 +193,11 @@ def _extended(hint: Any) -> Any:
             else:
                 required = key in hint.__required_keys__
                 mark = typing.Required if required else typing.NotRequired
-            fields[key] = mark[_extended(part)]
+            fields[key] = mark[extended(part)]
         return typing_extensions.TypedDict(hint.__name__, fields)  # type: ignore[operator]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (list, dict, tuple, set, frozenset) and arguments:
-        return origin[tuple(map(_extended, arguments))]
+        return origin[tuple(map(extended, arguments))]
     return hint
 
 

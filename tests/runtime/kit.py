@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Annotated, Any, TypedDict, TypeVar
 
 from durable_graph import START, StateGraph, StateSnapshot
+from durable_graph.definition.runnable import Runnable
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.log.records import Record, ThreadKey
 from durable_graph.log.seal import open_header
@@ -49,7 +50,7 @@ def says(*words: Any) -> Callable[[Items], Awaitable[Items]]:
 
 
 def chain(
-    *nodes: tuple[str, Callable[..., Any]], saver: Saver | None = None, **options: Any
+    *nodes: tuple[str, Callable[..., Any] | Runnable], saver: Saver | None = None, **options: Any
 ) -> CompiledGraph:
     """These nodes, one after the other, over `Items`."""
     graph = StateGraph(Items)
@@ -62,7 +63,7 @@ def chain(
 
 
 def fan(
-    *nodes: tuple[str, Callable[..., Any]], saver: Saver | None = None, **options: Any
+    *nodes: tuple[str, Callable[..., Any] | Runnable], saver: Saver | None = None, **options: Any
 ) -> CompiledGraph:
     """These nodes, all at once, over `Items`."""
     graph = StateGraph(Items)

@@ -99,6 +99,7 @@ class Fork:
             again = replace(task, branch=self._branch, ns=ns)
             if step is not None:  # these are made due anew
                 again.step, again.push = step, None if task.arg is None else next(sends)
+                again.first = None
             self.names[task.id] = again.id
             if (handler := scope.executed(index)) != task.id:
                 self.names[handler] = replace(again, handler=True).id

@@ -112,6 +112,7 @@ async def open_run(
             return opening.run, False
         try:
             await opening.begin(action, situation, posted)
+            opening.run.begun = True
         except FencedError:
             keeper.hot.take(key)
             continue
@@ -363,6 +364,9 @@ class _Opening:
         if live.pending is not None and onto is None:
             live.migrate(live.pending)
             self.run.starts_here()
+        # Also in "exit" durability: from the state at the end nobody could tell that these are
+        # the tasks which have asked.
+        log.all = action in (Action.BRANCH_ON, Action.BRANCH_ANSWER) or self._writes_beside(action)
         match action:
             case Action.BEGIN | Action.BRANCH_BEGIN:
                 if live.scope.due and not self._branch:
@@ -387,6 +391,9 @@ class _Opening:
                 self._fork(onto)
             case Action.BRANCH_ANSWER:
                 self._answer_on_fork(onto)
+        if log.all:
+            log.all, self.run.onto = False, None
+            self.run.starts_here()
         if not live.scope.due:
             log.status = "finished"
         if not begins:
@@ -417,6 +424,10 @@ class _Opening:
         encoded = self._encoded(self._matched(command.resume))
         self._write_beside(command)
         self._record_answers(encoded)
+
+    def _writes_beside(self, action: Action) -> bool:
+        command = self._call.input
+        return action is Action.ANSWER and (command.update is not None or bool(command.goto))
 
     def _write_beside(self, command: Command[Any]) -> None:
         """What a command writes besides its answer; what is due goes on waiting."""

@@ -103,6 +103,8 @@ class Run:
         """Of that run: the graphs within that are being run, by namespace."""
         self.lone = True
         """Whether only one of its tasks is running."""
+        self.begun = False
+        """Whether its call has been accepted, so that there is something to stop."""
         self.stopped: Stop | None = None
         """Why the run has ended, once it has."""
         self._unwritten: list[Outcome] = []
@@ -202,7 +204,7 @@ class Run:
             return
         if log.broken or log.status != "running":
             return
-        if not log.claimed and log.durability != "exit":
+        if not log.claimed and not (log.durability == "exit" and self.begun):
             return  # the thread never was this run's
         log.status = "stopped" if error is None else "failed"
         log.reason = "cancelled" if error is None else type(error).__name__

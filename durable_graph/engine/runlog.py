@@ -109,6 +109,8 @@ class RunLog:
         self.epoch = head.epoch + 1 if head is not None else 1
         self.status: Status = "running"
         self.reason: str | None = None
+        self.all = False
+        """Whether "exit" durability, too, writes each record."""
         self.input: str | None = head.input if head is not None else None
         self._pending = _Pending()
         self._flight: _Pending | None = None
@@ -215,7 +217,7 @@ class RunLog:
             pending.blobs.update(blobs)
         if settled:
             pending.settled.update(settled)
-        if self.durability == "exit" and not last:
+        if self.durability == "exit" and not (last or self.all):
             return Receipt()
         if pending.drafts and (item := _joined(pending.drafts[-1], body, ns)):
             receipt = Receipt(self._end, item, pending.drafts[-1].time)

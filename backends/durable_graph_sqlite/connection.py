@@ -224,11 +224,11 @@ class _Held:
         try:
             return work(self._connection)
         except BaseException:
-            if self._connection.in_transaction:
-                try:
+            try:
+                if self._connection.in_transaction:
                     self._connection.rollback()
-                except sqlite3.Error:
-                    self.drop()
+            except sqlite3.Error:  # also if somebody has closed it
+                self.drop()
             raise
 
     def _opened(self) -> sqlite3.Connection:

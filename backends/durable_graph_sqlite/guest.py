@@ -47,11 +47,53 @@ _NAMED_SECOND: Final = frozenset(
         sqlite3.SQLITE_DROP_TRIGGER,
     }
 )
+_LIMITS: Final = (
+    sqlite3.SQLITE_LIMIT_LENGTH,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH,
+    sqlite3.SQLITE_LIMIT_COLUMN,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT,
+    sqlite3.SQLITE_LIMIT_VDBE_OP,
+    sqlite3.SQLITE_LIMIT_FUNCTION_ARG,
+    sqlite3.SQLITE_LIMIT_ATTACHED,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH,
+    sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER,
+    sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS,
+)
 # Errors of the storage itself, wherever they show: they are not the guest's.
 _STORAGE: Final = tuple(
     f"SQLITE_{name}"
     for name in ("IOERR", "CORRUPT", "NOTADB", "FULL", "BUSY", "LOCKED", "READONLY", "CANTOPEN")
 )
+
+
+class _Kept:
+    """What a connection is set to, which a guest may change and the next user does not expect."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._rows, self._texts = db.row_factory, db.text_factory
+        self._isolation = db.isolation_level
+        self._limits = [db.getlimit(category) for category in _LIMITS]
+
+    def put_back(self, db: sqlite3.Connection) -> None:
+        """Set it as it was.
+
+        Raises:
+            GuestError: that cannot be; the connection is closed, and nothing was stored.
+        """
+        try:
+            if db.isolation_level != self._isolation:
+                db.close()  # setting it back would commit, and so does much that comes later
+            db.set_authorizer(None)
+            db.set_progress_handler(None, 0)
+            db.set_trace_callback(None)
+            for category, limit in zip(_LIMITS, self._limits, strict=True):
+                db.setlimit(category, limit)
+        except sqlite3.ProgrammingError as error:
+            refusal = _refusal("close the connection, or set its isolation_level", error)
+            raise GuestError(refusal) from error
+        db.row_factory, db.text_factory = self._rows, self._texts
 
 
 class GuestError(Exception):
@@ -70,7 +112,7 @@ def guest(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
         sqlite3.Error: the storage failed.
     """
     refused: list[str] = []
-    rows, texts = db.row_factory, db.text_factory
+    kept = _Kept(db)
 
     def allow(
         action: int, first: str | None, second: str | None, database: str | None, _: str | None
@@ -91,8 +133,7 @@ def guest(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
             raise GuestError(_refusal(refused[-1], error)) from error
         raise GuestError(error) from error
     finally:
-        db.set_authorizer(None)
-        db.row_factory, db.text_factory = rows, texts
+        kept.put_back(db)
     if not db.in_transaction:
         raise GuestError(
             TransactionError(

@@ -260,6 +260,66 @@ async def test_the_connections_own_ways_out_are_shut(
     assert orders() == []
 
 
+def _close(db: sqlite3.Connection) -> None:
+    db.close()
+
+
+def _choose_other_transactions(db: sqlite3.Connection) -> None:
+    db.isolation_level = "EXCLUSIVE"
+
+
+@pytest.mark.parametrize("spoil", [_close, _choose_other_transactions])
+async def test_a_connection_that_was_spoilt_is_not_used_again(
+    spoil: Callable[[sqlite3.Connection], None],
+    saver: SqliteSaver,
+    config: RunnableConfig,
+    orders: Callable[[], list[str]],
+) -> None:
+    """It is the function's mistake, of which nothing is stored; the saver goes on with another."""
+
+    def work(db: sqlite3.Connection) -> None:
+        order(db, "tea")
+        spoil(db)
+
+    async def node(state: Items, runtime: Runtime) -> Items:
+        with pytest.raises(TransactionError, match="must not close the connection"):
+            await runtime.transaction(work)
+        await runtime.transaction(order, "milk")
+        return {}
+
+    await chain(("node", node), saver=saver).ainvoke({"items": []}, config)
+    assert orders() == ["milk"]
+
+
+def _interrupt_all(db: sqlite3.Connection) -> None:
+    db.set_progress_handler(lambda: 1, 1)
+
+
+def _limit(db: sqlite3.Connection) -> None:
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10)
+
+
+@pytest.mark.parametrize("change", [_interrupt_all, _limit])
+async def test_what_a_connection_is_set_to_is_set_back(
+    change: Callable[[sqlite3.Connection], None],
+    saver: SqliteSaver,
+    config: RunnableConfig,
+    orders: Callable[[], list[str]],
+) -> None:
+    """Settings that others would stumble over hold within the function only."""
+
+    def work(db: sqlite3.Connection) -> None:
+        order(db, "tea")
+        change(db)
+
+    async def node(state: Items, runtime: Runtime) -> Items:
+        await runtime.transaction(work)
+        return {"items": ["x" * 20_000]}
+
+    await chain(("node", node), saver=saver).ainvoke({"items": []}, config)
+    assert orders() == ["tea"]
+
+
 async def test_a_transaction_that_rolls_itself_back_is_no_step(
     saver: SqliteSaver, config: RunnableConfig, orders: Callable[[], list[str]]
 ) -> None:

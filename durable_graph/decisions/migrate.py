@@ -214,14 +214,18 @@ class _Draft:
             self._outcomes[index] = replace(outcome, sends=sends)
 
     def _convert_questions(self, index: int, convert: Callable[[Any], Any]) -> None:
-        task, given = self._before.due[index].id, self._before.whole.answers
-        times: dict[bytes, int] = {}
+        task, given = self._before.due[index], self._before.whole.answers
+        times: dict[tuple[str, bytes], int] = {}
         changed: dict[str, Ask] = {}
         for ask in self._asked.get(index, ()):
+            if any(ask in asks for asks in self._asked_within()):
+                changed[ask.id] = ask  # its own node asks it in the words that it has
+                continue
             other = replace(ask, value=self._convert(ask.value, convert))
-            nth = times.get(other.content, 0)
-            times[other.content] = nth + 1
-            changed[ask.id] = replace(other, id=interrupt_id(task, other.content, nth))
+            who = replace(task, handler=ask.handler).id + ask.step
+            nth = times.get((who, other.content), 0)
+            times[who, other.content] = nth + 1
+            changed[ask.id] = replace(other, id=interrupt_id(who, other.content, nth))
             answer = self._answers.pop(ask.id, None) or given.get(ask.id)
             if answer is not None:
                 self._answers[changed[ask.id].id] = answer
@@ -230,6 +234,10 @@ class _Draft:
         if outcome is not None and outcome.asks:
             asks = tuple(changed.get(ask.id, ask) for ask in outcome.asks)
             self._outcomes[index] = replace(outcome, asks=asks)
+
+    def _asked_within(self) -> Iterable[Sequence[Ask]]:
+        """What graphs within ask, which the tasks that call them are seen to ask as well."""
+        return (asks for scope in self._before.nested.values() for asks in scope.asked.values())
 
     def _converted(
         self, update: Mapping[str, Written], convert: Callable[[Any], Any]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Command, Overwrite, Runtime, Send, StateGraph, interrupt
+from durable_graph import START, Command, Overwrite, Runtime, Send, StateGraph, interrupt, step
 from durable_graph.errors import GraphDefinitionError, IncompatibleGraphError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.migration import (
@@ -335,6 +335,62 @@ async def test_answers_that_were_given_go_along(saver: Saver, config: RunnableCo
         (["one?"], "first", "ann"),
         (["two?"], "second", None),
     ]
+
+
+async def test_questions_of_steps_and_handlers_and_not_of_graphs_within_are_converted(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Each is found again by who asks it; what a graph within asks are words of another graph."""
+    child = fan(typed(log=Log), saver, ("inner", asks("inner?")))
+
+    def asking(question: Any) -> CompiledGraph:
+        async def handler(state: Any) -> Any:
+            answers = [await step(key, lambda: interrupt(question)) for key in ("one", "two")]
+            within: Any = await child.ainvoke({})
+            return {"log": [*answers, interrupt(question), *within["log"]]}
+
+        async def bad(state: Any) -> Any:
+            raise ValueError("bad")
+
+        built = StateGraph(typed(log=Log) if question == "?" else typed(log=Log, more=int))
+        built.add_node("bad", bad, error_handler=handler).add_edge(START, "bad")
+        change = convert_question("bad", lambda text: [text])
+        changes = [] if question == "?" else [Migration(change, when=lambda graph: True)]
+        return built.compile(saver, migrations=changes)
+
+    old = asking("?")
+    await old.ainvoke({}, config)
+    await old.ainvoke(Command(resume="a"), config)
+    new, found = asking(["?"]), []
+    for answer in ("b", "c", "d"):
+        (question,) = (await new.aget_state(config)).interrupts
+        found.append(question.value)
+        await new.ainvoke(Command(resume={question.id: answer}), config)
+    assert found == [["?"], "inner?", ["?"]]
+    assert (await new.aget_state(config)).values["log"] == ["a", "b", "d", "c"]
+
+
+async def test_graphs_within_keep_their_words(saver: Saver, config: RunnableConfig) -> None:
+    """A question of a graph within stays what it is while its node's own are converted."""
+    child = fan(typed(log=Log), saver, ("inner", asks("inner?")))
+
+    def calling(question: Any, **more: Any) -> CompiledGraph:
+        async def call(state: Any) -> Any:
+            first: Any = interrupt(question)
+            within: Any = await child.ainvoke({})
+            return {"log": [first, *within["log"]]}
+
+        change = convert_question("call", lambda text: [text])
+        changes = [Migration(change, when=lambda graph: True)] if more else []
+        return fan(typed(log=Log, **more), saver, ("call", call), migrations=changes)
+
+    await calling("?").ainvoke({}, config)
+    await calling("?").ainvoke(Command(resume="a"), config)
+    new = calling(["?"], more=int)
+    (question,) = (await new.aget_state(config)).interrupts
+    assert question.value == "inner?"
+    result = await new.ainvoke(Command(resume={question.id: "b"}), config)
+    assert result["log"] == ["a", "b"]
 
 
 async def test_an_update_that_waits_for_its_reducer_needs_its_own_conversion(

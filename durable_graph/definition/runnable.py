@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -32,7 +33,18 @@ def function_of(runnable: Any) -> Callable[..., Awaitable[Any]]:
     async def run(state: Any, config: Any) -> Any:
         # The id is the run's: LangChain takes it for that of the one call, and ids of calls differ.
         given = {key: value for key, value in config.items() if key != "run_id"}
-        return await runnable.ainvoke(state, given)
+        return await runnable.ainvoke(state, _with_listeners(given))
 
     run.__name__ = name_of_runnable(runnable)
     return run
+
+
+def _with_listeners(given: dict[str, Any]) -> dict[str, Any]:
+    """The caller's callbacks with those that listen here: LangChain takes the ones that it is
+    given in the place of the ones around."""
+    config = sys.modules.get("langchain_core.runnables.config")
+    around = config.var_child_runnable_config.get(None) if config is not None else None
+    if config is None or not around or not given.get("callbacks"):
+        return given
+    merged: dict[str, Any] = config.merge_configs({"callbacks": around.get("callbacks")}, given)
+    return merged

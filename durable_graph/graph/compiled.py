@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, Unpack, cast, overload
 
 from typing_extensions import TypeVar
 
@@ -129,9 +129,10 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
         nodes = ", ".join(self.definition.nodes)
         return f"<CompiledGraph {self.name!r}: {nodes}; checkpointer {self.checkpointer!r}>"
 
-    def with_config(self, config: RunnableConfig) -> Self:
-        """The same graph, whose calls have this config beneath their own."""
-        other = self._again(config=merge_configs(self._config, config))
+    def with_config(self, config: RunnableConfig | None = None, **entries: Any) -> Self:
+        """The same graph, whose calls have this config beneath their own; `entries` go into it."""
+        bound = merge_configs(merge_configs(self._config, config), cast("RunnableConfig", entries))
+        other = self._again(config=bound)
         other._tally = self._tally
         return other
 

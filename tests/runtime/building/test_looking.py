@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from durable_graph import END, START, InMemoryCache, InMemorySaver, InMemoryStore, StateGraph
 from durable_graph import entrypoint as as_entrypoint
-from durable_graph.errors import ConfigError, GraphDefinitionError
+from durable_graph.errors import ConfigError, GraphDefinitionError, GraphRecursionError
 from durable_graph.types import RunnableConfig
 from tests.runtime.kit import Items, chain, collect, says
 
@@ -191,6 +191,14 @@ async def test_a_copy_is_compiled_otherwise(config: RunnableConfig) -> None:
     assert (graph.name, graph.store, graph.checkpointer) == ("first", None, None)
     assert (await graph.ainvoke({"items": []}))["items"] == ["a", "b"]
     assert (await other.copy().aget_state(config)).next == ("b",)
+
+
+async def test_a_config_is_bound_by_entries_as_well() -> None:
+    """Those given by name count for more than those of the config."""
+    graph = chain(("a", says("a")), ("b", says("b")))
+    bound = graph.with_config({"recursion_limit": 5, "tags": ["x"]}, recursion_limit=1)
+    with pytest.raises(GraphRecursionError):
+        await bound.ainvoke({"items": []})
 
 
 @pytest.mark.parametrize(

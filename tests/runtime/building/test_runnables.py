@@ -53,6 +53,28 @@ async def test_a_chain_can_be_a_node_and_its_tokens_are_seen(
     assert [message.content for message in said] == ["Hi", "Hello"]
 
 
+async def test_tokens_are_seen_beside_the_callers_callbacks(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Who brings callbacks of their own watches messages as well as others do."""
+    heard: list[str] = []
+
+    class Handler(BaseCallbackHandler):
+        def on_llm_new_token(self, token: Any, **about: Any) -> None:
+            heard.append(token)
+
+    talk = (
+        RunnableLambda(lambda state: state["messages"][-1].content)
+        | FakeListChatModel(responses=["Hello"])
+        | RunnableLambda(lambda message: {"messages": [message]})
+    )
+    builder = StateGraph(MessagesState).add_node("talk", talk).add_edge(START, "talk")
+    given: Any = {**config, "callbacks": [Handler()]}
+    graph = builder.compile(saver)
+    events = await collect(graph.astream({"messages": "Hi"}, given, stream_mode="messages"))
+    assert "".join(chunk.content for chunk, _ in events) == "Hello" == "".join(heard)
+
+
 async def test_a_runnable_gets_the_config_of_its_call(saver: Saver, config: RunnableConfig) -> None:
     """Thread, tags and callbacks; its run has an id of its own."""
     seen: list[Any] = []

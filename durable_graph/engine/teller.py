@@ -152,9 +152,14 @@ class Teller:
     def release(self, receipt: Receipt | None = None) -> None:
         """What was held back has been written; up to this record, if one is named."""
         held, self._held = self._held, []
+        head = self._live.log.head if self._live.log is not None else None
+        durable = head.seq if head is not None else 0
         for at, expected, event in held:
             if receipt is not None and at.seq > receipt.seq:
                 self._held.append((at, expected, event))
+            elif at.seq > durable:
+                # In "async" durability: a crash may put something else under that cursor.
+                self._stream.emit(event._replace(cursor=None))
             elif at.seq == expected:
                 self._stream.emit(event)
             else:  # it has come to stand elsewhere

@@ -269,7 +269,12 @@ async def _call_by_policy(
         returned = await within(deadline, attempt, task.close)
     if task.slot is None:
         return returned
-    result = _result_of(run, task, node, returned)
+    try:
+        result = _result_of(run, task, node, returned)
+    except (
+        ParentCommand
+    ):  # out of here it would look like one of a graph within, meant for this one
+        return returned
     task.slot.fix(result)  # now, before the node can change it; it is kept if it is taken in
     return result
 

@@ -373,3 +373,20 @@ def test_a_cache_works_from_synchronous_code(cache: BaseCache) -> None:
     assert seen == ["a"]
     cache.set({(("x",), "k"): (b"v", None)})
     assert cache.get([(("x",), "k")]) == {(("x",), "k"): b"v"}
+
+
+async def test_a_command_for_the_graph_around_goes_there(
+    cache: BaseCache, saver: Saver, config: RunnableConfig
+) -> None:
+    """It is no result of the node's own graph, so it is not kept, and means the same each time."""
+
+    async def up(state: Items) -> Command[str]:
+        return Command(graph=Command.PARENT, goto="next", update={"items": ["up"]})
+
+    inner = StateGraph(Items).add_node("up", up, cache_policy=CachePolicy())
+    child = inner.add_edge(START, "up").compile(cache=cache)
+    graph = StateGraph(Items).add_node("child", child, destinations=("next",))
+    compiled = graph.add_node("next", says("next")).add_edge(START, "child").compile(saver)
+    for turn in (1, 2):
+        result = await compiled.ainvoke({"items": []}, config)
+        assert result["items"] == turn * ["up", "next"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from durable_graph.errors import ConfigError
+from durable_graph.errors import ConfigError, GraphInterrupt
 from durable_graph.types import RunnableConfig
 
 __all__ = ["all_of", "concurrency_of", "configs_of"]
@@ -52,7 +52,8 @@ def concurrency_of(configs: Sequence[RunnableConfig]) -> int | None:
 async def all_of(
     calls: Sequence[Callable[[], Awaitable[Any]]], at_once: int | None, *, collect: bool
 ) -> list[Any]:
-    """Make calls at once, and wait until all have ended.
+    """Make calls at once, and wait until all have ended. What some of them ask, within a node, is
+    asked together once the others have finished.
 
     Args:
         calls: the calls.
@@ -61,10 +62,14 @@ async def all_of(
     """
     free = asyncio.Semaphore(at_once or len(calls))
 
+    asked: list[GraphInterrupt] = []
+
     async def make(call: Callable[[], Awaitable[Any]]) -> Any:
         async with free:
             try:
                 return await call()
+            except GraphInterrupt as question:
+                asked.append(question)
             except Exception as error:
                 if collect:
                     return error
@@ -76,18 +81,12 @@ async def all_of(
         async with asyncio.TaskGroup() as group:
             tasks.extend(group.create_task(make(call)) for call in calls)
     except BaseExceptionGroup as several:
-        failed = _one_of(several)
+        failed = several.exceptions[0]
     if failed is not None:
         raise failed  # out here, so that it keeps the context it has
+    if asked:
+        raise asked[0] if len(asked) == 1 else BaseExceptionGroup("several runs ask", asked)
     return [task.result() for task in tasks]
-
-
-def _one_of(several: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What to raise: the first error; of several questions all, as each is to be asked."""
-    errors = several.split(Exception)[0]
-    if errors is not None:
-        return errors.exceptions[0]
-    return several.exceptions[0] if len(several.exceptions) == 1 else several
 
 
 def _thread(config: Mapping[str, Any]) -> str | None:

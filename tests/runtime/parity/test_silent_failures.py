@@ -43,6 +43,17 @@ async def test_durability_without_a_checkpointer_is_harmless(durability: Durabil
     assert (await graph.ainvoke({"items": []}, durability=durability))["items"] == ["one"]
 
 
+def test_a_synchronous_call_runs_an_async_router() -> None:
+    """As it runs async nodes."""
+
+    async def route(state: Items) -> str:
+        return "two"
+
+    builder = StateGraph(Items).add_node("one", says("one")).add_node("two", says("two"))
+    builder.add_edge(START, "one").add_conditional_edges("one", route)
+    assert builder.compile().invoke({"items": []})["items"] == ["one", "two"]
+
+
 async def test_an_empty_input_is_an_input(saver: Saver, config: RunnableConfig) -> None:
     """It begins a run, on a new thread as on one that has ended."""
     graph = chain(("one", says("one")), saver=saver)

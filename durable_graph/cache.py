@@ -10,18 +10,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeAlias
 
 from durable_graph.ports.clock import Clock, SystemClock
 from durable_graph.sync import SyncCache
+from durable_graph.types import CacheKey, CacheNamespace
 
 __all__ = ["BaseCache", "CacheKey", "CacheNamespace", "InMemoryCache"]
-
-CacheNamespace: TypeAlias = tuple[str, ...]
-"""Whose results: of a graph, and in it of a node."""
-
-CacheKey: TypeAlias = tuple[CacheNamespace, str]
-"""A namespace, and a key within it."""
 
 
 class BaseCache(ABC, SyncCache):

@@ -31,6 +31,8 @@ __all__ = [
     "TAG_NOSTREAM",
     "UNSET",
     "All",
+    "CacheKey",
+    "CacheNamespace",
     "CachePolicy",
     "Command",
     "Durability",
@@ -375,6 +377,13 @@ class TimeoutPolicy:
     def of(cls, given: TimeoutPolicy | float | timedelta) -> TimeoutPolicy:
         """A policy from what people write: a number of seconds is the `run_timeout`."""
         return given if isinstance(given, TimeoutPolicy) else cls(run_timeout=given)
+
+
+CacheNamespace: TypeAlias = tuple[str, ...]
+"""Whose results a cache keeps: of a graph, and in it of a node; or of a task."""
+
+CacheKey: TypeAlias = tuple[CacheNamespace, str]
+"""A namespace, and a key within it."""
 
 
 @dataclass(frozen=True, slots=True)

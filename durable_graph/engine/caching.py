@@ -1,24 +1,20 @@
-"""A node's result out of the graph's cache, or into it.
+"""A result out of the graph's cache, or into it: of a node, or of a task.
 
-A cache is a convenience: whatever goes wrong with it, the node runs. Only a key that cannot be
-made is an error, since then nothing of the node would ever be kept.
+A cache is a convenience: whatever goes wrong with it, what it is asked for is done. Only a key
+that cannot be made is an error, since then nothing would ever be kept.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
-from durable_graph.decisions.keeping import key_of, namespace_of, pack, unpack
-from durable_graph.decisions.results import Result
-from durable_graph.definition.graph import GraphDefinition
-from durable_graph.definition.node import Node
 from durable_graph.errors import CacheWarning
 from durable_graph.log.codec import UnstorableValueError
 
 if TYPE_CHECKING:
-    from durable_graph.cache import BaseCache
+    from durable_graph.cache import BaseCache, CacheKey
 
 __all__ = ["Slot"]
 
@@ -26,53 +22,49 @@ T = TypeVar("T")
 
 
 class Slot:
-    """The place in a cache that belongs to one node and one input.
+    """The place in a cache that belongs to one node or task and what it was given.
+
+    Args:
+        cache: the cache.
+        key: the place.
+        ttl: for how many seconds to keep what is put there; ``None`` for as long as there is room.
+        who: whose result it is, for warnings.
 
     Attributes:
-        result: what is kept there, if anything that can be used.
+        used: whether the result that was kept there is used.
     """
 
-    def __init__(
-        self, cache: BaseCache, definition: GraphDefinition, node: Node, value: Any
-    ) -> None:
+    def __init__(self, cache: BaseCache, key: CacheKey, ttl: float | None, who: str) -> None:
         self._cache = cache
-        self._definition = definition
-        self._node = node
-        self._key = (namespace_of(definition, node), key_of(definition, node, value))
+        self._key = key
+        self._ttl = ttl
+        self._who = who
         self._packed: bytes | None = None
         self._answers = True
-        self.result: Result | None = None
+        self.used = False
 
-    @classmethod
-    async def of(
-        cls, cache: BaseCache, definition: GraphDefinition, node: Node, value: Any
-    ) -> Self:
-        """The place for a node's result, and what is kept there.
+    async def look(self, unpack: Callable[[bytes], T | None]) -> T | None:
+        """What is kept there; ``None`` if it is nothing that `unpack` can make use of."""
+        found = await self._tried(self._cache.aget([self._key]), "read from")
+        self._answers = found is not None
+        data = found.get(self._key) if found else None
+        result = None if data is None else unpack(data)
+        self.used = result is not None
+        return result
 
-        Raises:
-            InvalidUpdateError: the input cannot be a key.
-        """
-        slot = cls(cache, definition, node, value)
-        found = await slot._tried(cache.aget([slot._key]), "read from")
-        slot._answers = found is not None
-        if found and (data := found.get(slot._key)) is not None:
-            slot.result = unpack(definition, data)
-        return slot
-
-    def fix(self, result: Result) -> None:
-        """Take down what is to be kept, before the node can change it."""
+    def fix(self, pack: Callable[[], bytes]) -> None:
+        """Take down what is to be kept, before anybody can change it."""
         if not self._answers:  # a cache that has just failed is not waited for once more
             return
         try:
-            self._packed = pack(self._definition, result)
+            self._packed = pack()
         except UnstorableValueError as error:
             self._warn(f"What it returned cannot be kept: {error}.")
 
     async def keep(self) -> None:
         """Keep what was taken down."""
-        policy = self._node.cache
-        if self._packed is not None and policy is not None:
-            entries = {self._key: (self._packed, policy.ttl)}
+        if self._packed is not None:
+            entries = {self._key: (self._packed, self._ttl)}
             await self._tried(self._cache.aset(entries), "written to")
 
     async def _tried(self, access: Awaitable[T], what: str) -> T | None:
@@ -83,4 +75,4 @@ class Slot:
             return None
 
     def _warn(self, text: str) -> None:
-        warnings.warn(f"Node {self._node.name!r} goes without its cache. {text}", CacheWarning, 2)
+        warnings.warn(f"{self._who} goes without its cache. {text}", CacheWarning, 2)

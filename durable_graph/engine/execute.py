@@ -9,8 +9,10 @@ import sys
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from durable_graph.decisions.keeping import key_of, pack, unpack
 from durable_graph.decisions.results import Result, read_result, read_route
 from durable_graph.decisions.retry import retry_in
 from durable_graph.definition.node import Branch, Function, Node
@@ -126,7 +128,7 @@ async def execute(
         if task.questions:
             return _failed(run, task, node, index, swallowed(task))
         if task.slot is not None:
-            outcome.cached = task.slot.result is not None
+            outcome.cached = task.slot.used
             await task.slot.keep()
         return outcome
     except BaseException as error:
@@ -258,9 +260,12 @@ async def _call_by_policy(
     """
     task, cache = context[current_task], run.live.call.policies.cache
     if node.cache is not None and cache is not None:
-        task.slot = await Slot.of(cache, run.live.definition, node, state)
-        if task.slot.result is not None:
-            return task.slot.result
+        definition, policy = run.live.definition, node.cache
+        key = key_of(definition, node, policy, state)
+        task.slot = Slot(cache, key, policy.ttl, f"Node {node.name!r}")
+        kept = await task.slot.look(partial(unpack, definition))
+        if kept is not None:
+            return kept
     if limits is None:
         returned = await _call(run.stream, node.function, context, state)
     else:
@@ -271,11 +276,10 @@ async def _call_by_policy(
         return returned
     try:
         result = _result_of(run, task, node, returned)
-    except (
-        ParentCommand
-    ):  # out of here it would look like one of a graph within, meant for this one
+    except ParentCommand:  # out of here it would look like one that a graph within meant for us
         return returned
-    task.slot.fix(result)  # now, before the node can change it; it is kept if it is taken in
+    # Now, before the node can change it; it is kept if it is taken in.
+    task.slot.fix(partial(pack, run.live.definition, result))
     return result
 
 

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import anyio
 
+from durable_graph.decisions.keeping import task_key
 from durable_graph.decisions.retry import retry_in
 from durable_graph.decisions.steps import Move, move, spelt, step_id
 from durable_graph.definition.annotations import types_of
 from durable_graph.definition.node import Injection, name_of
 from durable_graph.definition.policies import retries_of, timeout_of
 from durable_graph.engine.asking import swallowed
-from durable_graph.engine.callcache import CallSlot
+from durable_graph.engine.caching import Slot
 from durable_graph.engine.context import TaskContext, running_task
 from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.execute import describe, in_context, new_context
@@ -39,6 +40,7 @@ from durable_graph.engine.workers import workers
 from durable_graph.errors import (
     ConfigError,
     GraphInterrupt,
+    IntegrityError,
     MissingCheckpointerError,
     NodeTimeoutError,
     OutcomeUnknownError,
@@ -48,7 +50,7 @@ from durable_graph.errors import (
 )
 from durable_graph.log.records import Step, Steps
 from durable_graph.log.seal import blob_digest
-from durable_graph.types import NOT_DONE, UNSET, CachePolicy, RetryPolicy, StepClaim, TimeoutPolicy
+from durable_graph.types import NOT_DONE, CachePolicy, RetryPolicy, StepClaim, TimeoutPolicy
 
 if TYPE_CHECKING:
     from durable_graph.engine.run import Run
@@ -393,9 +395,9 @@ class Calls:
         entry = partial(Step, self._owner.index, id, call.name, call.kind, digest)
         if call.kind == "transaction":
             return await self._transact(call, entry)
-        slot = None if next == "reconcile" else await self._slot(call)
-        if slot is not None and slot.found is not UNSET:
-            return await self._done(call, id, partial(entry, cached=True), slot.found)
+        slot = None if next == "reconcile" else self._slot(call)
+        if slot is not None and (kept := await slot.look(self._unpacked)) is not None:
+            return await self._done(call, id, partial(entry, cached=True), kept[0])
         if next == "reconcile":
             value = await self._reconciled(call, id)
             if value is not NOT_DONE:
@@ -416,17 +418,24 @@ class Calls:
             raise
         result = await self._done(call, id, entry, value)
         if slot is not None:
-            await slot.keep(result)
+            slot.fix(partial(self._run.live.definition.codec.encode, result))
+            await slot.keep()
         return result
 
-    async def _slot(self, call: Call) -> CallSlot | None:
+    def _slot(self, call: Call) -> Slot | None:
         """The place in the graph's cache for a call's result, if it is to be kept."""
         cache = self._run.live.call.policies.cache
         if call.cache is None or cache is None:
             return None
         codec = self._run.live.definition.codec
-        slot = CallSlot(cache, call.cache, codec, call.name, call.function)
-        return await slot.look(call.args, call.kwargs)
+        key = task_key(codec, call.name, call.function, call.cache, call.args, call.kwargs)
+        return Slot(cache, key, call.cache.ttl, f"Task {call.name!r}")
+
+    def _unpacked(self, data: bytes) -> tuple[Any] | None:
+        try:
+            return (self._run.live.definition.codec.decode(data),)
+        except IntegrityError:  # kept by a program that knew other types
+            return None
 
     async def _reconciled(self, call: Call, id: str) -> Any:
         child = self._owner.within(id, 1)

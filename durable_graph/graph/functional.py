@@ -21,6 +21,7 @@ from typing import (
 )
 
 from durable_graph.cache import BaseCache
+from durable_graph.decisions.keeping import task_namespace
 from durable_graph.decisions.results import Written
 from durable_graph.definition.graph import GraphDefinition
 from durable_graph.definition.node import (
@@ -34,7 +35,6 @@ from durable_graph.definition.node import (
 )
 from durable_graph.definition.policies import NodePolicies, cache_of, retries_of, timeout_of
 from durable_graph.engine.call import Policies
-from durable_graph.engine.callcache import call_namespace
 from durable_graph.engine.context import current_task
 from durable_graph.engine.future import StepFuture
 from durable_graph.engine.steps import Call, Reconcile, make_call
@@ -107,11 +107,11 @@ class TaskFunction(Generic[P, T]):
 
     async def aclear_cache(self, cache: BaseCache) -> None:
         """Forget what a cache keeps of it."""
-        await cache.aclear([call_namespace(self.name, self.func)])
+        await cache.aclear([task_namespace(self.name, self.func)])
 
     def clear_cache(self, cache: BaseCache) -> None:
         """See `aclear_cache`."""
-        cache.clear([call_namespace(self.name, self.func)])
+        cache.clear([task_namespace(self.name, self.func)])
 
     def _missing(self, args: Any, kwargs: Any) -> tuple[Injection, ...]:
         if not self._injected:

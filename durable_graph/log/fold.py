@@ -17,7 +17,7 @@ from typing import Any, Final
 from durable_graph.errors import IntegrityError
 from durable_graph.log.codec import blobs_in
 from durable_graph.log.delta import Encoded, Op, Written, apply_op, flat, size
-from durable_graph.log.namespace import renamed
+from durable_graph.log.namespace import renamed, tasks_in
 from durable_graph.log.nested import Nested
 from durable_graph.log.records import (
     Answer,
@@ -365,18 +365,30 @@ class Scope:
         root = self.whole
         gone = {ask.id for asks in before.values() for ask in asks}
         gone -= {ask.id for asks in self.asked.values() for ask in asks}
-        for scope in (root, *root.nested.values()):
-            for index in [i for i, o in scope.outcomes.items() if o.asks]:
-                outcome = scope.outcomes[index]
+        for scope in self._around():
+            # Most of what is asked there is asked by others, as many as they may be.
+            for index, outcome in list(scope.outcomes.items()):
+                if gone.isdisjoint([ask.id for ask in outcome.asks]):
+                    continue
                 asks = tuple(ask for ask in outcome.asks if ask.id not in gone)
                 if asks:
                     scope.outcomes[index] = replace(outcome, asks=asks)
                 else:
                     del scope.outcomes[index]
-            for index, known in list(scope.asked.items()):
-                scope.asked[index] = [ask for ask in known if ask.id not in gone]
+            for index, known in scope.asked.items():
+                if not gone.isdisjoint([ask.id for ask in known]):
+                    scope.asked[index] = [ask for ask in known if ask.id not in gone]
         for name in gone:
             root.answers.pop(name, None)
+
+    def _around(self) -> list[Scope]:
+        """The graphs around this one; all there are, if it is within one that keeps its state and
+        so does not say who calls it. Those that keep nothing are not there."""
+        root, nested = self.whole, self.whole.nested
+        graphs = [graph for graph, _ in tasks_in(self.ns)]
+        if "" not in graphs:
+            return [root, *nested.values()]
+        return [root, *(nested[graph] for graph in graphs if graph in nested)]
 
     def _drop_ended(self, nested: Nested) -> None:
         """Of what this graph's tasks have called, only what is due has any more use for it."""

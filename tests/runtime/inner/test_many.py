@@ -76,3 +76,21 @@ async def test_one_of_many_calls_asks() -> None:
     result = await made().ainvoke(Command(resume=1000), config)
     assert result["count"] == sum(range(400)) + 1000
     assert ran == [7]
+
+
+async def test_many_calls_ask_and_are_answered_at_once() -> None:
+    """That a graph has gone on is no matter of the others that ask beside it."""
+    saver = InMemorySaver()
+
+    async def asks(state: Sum) -> Sum:
+        return {"count": interrupt(state["count"])}
+
+    graph = _fan(300, saver, asks, lambda number: number)
+    config: RunnableConfig = {"configurable": {"thread_id": "asking"}}
+    asked = (await graph.ainvoke({"count": 0}, config))["__interrupt__"]
+    some = {question.id: 1 for question in asked[:100]}
+    asked = (await graph.ainvoke(Command(resume=some), config))["__interrupt__"]
+    assert [question.value for question in asked] == list(range(100, 300))
+    rest = {question.id: 1 for question in asked}
+    result = await graph.ainvoke(Command(resume=rest), config)
+    assert result["count"] == sum(range(300)) + 300

@@ -9,7 +9,15 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from durable_graph import END, START, InMemoryCache, InMemorySaver, InMemoryStore, StateGraph
+from durable_graph import (
+    END,
+    START,
+    CachePolicy,
+    InMemoryCache,
+    InMemorySaver,
+    InMemoryStore,
+    StateGraph,
+)
 from durable_graph import entrypoint as as_entrypoint
 from durable_graph.errors import ConfigError, GraphDefinitionError, GraphRecursionError
 from durable_graph.types import RunnableConfig
@@ -191,6 +199,22 @@ async def test_a_copy_is_compiled_otherwise(config: RunnableConfig) -> None:
     assert (graph.name, graph.store, graph.checkpointer) == ("first", None, None)
     assert (await graph.ainvoke({"items": []}))["items"] == ["a", "b"]
     assert (await other.copy().aget_state(config)).next == ("b",)
+
+
+async def test_a_copys_cache_is_its_own() -> None:
+    """What the original has kept is not known to it, and the other way round."""
+    ran: list[str] = []
+
+    async def note(state: Items) -> Items:
+        ran.append(state["last"])
+        return {"items": [state["last"]]}
+
+    builder = StateGraph(Items).add_node("note", note, cache_policy=CachePolicy())
+    graph = builder.add_edge(START, "note").compile(cache=InMemoryCache())
+    other = graph.copy({"cache": InMemoryCache()})
+    for one in (graph, graph, other, other):
+        assert (await one.ainvoke({"last": "a"}))["items"] == ["a"]
+    assert ran == ["a", "a"]
 
 
 async def test_a_config_is_bound_by_entries_as_well() -> None:

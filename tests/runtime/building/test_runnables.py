@@ -16,6 +16,7 @@ from durable_graph import START, MessagesState, StateGraph
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
+from tests.conftest import thread
 from tests.runtime.kit import Items, chain, collect, says
 
 
@@ -103,6 +104,16 @@ async def test_a_runnable_can_be_a_router(saver: Saver, config: RunnableConfig) 
     route: Any = RunnableLambda(lambda state: "yes" if state["items"] else "no")
     graph = builder.add_conditional_edges(START, route, ["yes", "no"]).compile(saver)
     assert (await graph.ainvoke({"items": ["x"]}, config))["items"] == ["x", "yes"]
+
+
+async def test_a_graph_can_be_a_part_of_a_chain(saver: Saver) -> None:
+    """By its `ainvoke`, which takes LangChain's config; here for two threads at once."""
+    graph = chain(("one", says("one")), saver=saver)
+    whole: Any = RunnableLambda(lambda text: {"items": [text]}) | RunnableLambda(graph.ainvoke)
+    configs: Any = [thread("a"), thread("b")]
+    results = await whole.abatch(["x", "y"], configs)
+    assert [result["items"] for result in results] == [["x", "one"], ["y", "one"]]
+    assert (await graph.aget_state(configs[1])).values["items"] == ["y", "one"]
 
 
 def test_a_runnable_gives_its_node_a_name() -> None:

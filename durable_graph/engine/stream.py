@@ -73,6 +73,7 @@ class Stream:
         self._closed = False
         self._watcher: asyncio.Future[None] | None = None
         self._run: list[asyncio.Future[None]] = []
+        self._turns: deque[asyncio.Future[None]] = deque()
         self._room = threading.Condition()
         self._posted = 0
         self._threads_wait = False
@@ -125,6 +126,8 @@ class Stream:
         if self._watcher is not None and not self._watcher.done():
             self._watcher.set_result(None)
         self._wake_run()
+        while self._turns:
+            self._wake_next()
 
     @property
     def watchers(self) -> tuple[Stream, ...]:
@@ -138,8 +141,13 @@ class Stream:
 
     async def turn(self) -> None:
         """The end of a superstep: wait until the watcher has taken all and asks for more."""
+        again = False
         while self.modes and not self._closed and (self._buffer or self._watcher is None):
-            await self._next_turn()
+            await self._in_turn(first=again)
+            again = True
+        if again:
+            # Whoever waits behind may go on as well, unless there is something to be told now.
+            asyncio.get_running_loop().call_soon(self._let_next_on)
 
     async def next(self) -> Event | None:
         """The next event; ``None`` at the end."""
@@ -148,6 +156,7 @@ class Stream:
                 return None
             self._watcher = asyncio.get_running_loop().create_future()
             self._wake_run()
+            self._let_next_on()
             try:
                 await self._watcher
             finally:
@@ -173,6 +182,33 @@ class Stream:
         future = asyncio.get_running_loop().create_future()
         self._run.append(future)
         await future
+
+    async def _in_turn(self, *, first: bool) -> None:
+        """Wait until this is the one to go on. One at a time: of many graphs side by side, each
+        would only see that another was faster."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        if first:
+            self._turns.appendleft(future)
+        else:
+            self._turns.append(future)
+        try:
+            await future
+        except BaseException:
+            if not future.cancelled():  # it was this one's turn
+                loop.call_soon(self._let_next_on)
+            raise
+
+    def _let_next_on(self) -> None:
+        if not self._buffer and self._watcher is not None:
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        while self._turns:
+            future = self._turns.popleft()
+            if not future.done():
+                future.set_result(None)
+                return
 
     def _wake_run(self) -> None:
         waiting, self._run = self._run, []

@@ -152,7 +152,10 @@ class Send:
 N = TypeVar("N", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+# Without slots, as every frozen dataclass here that is generic: ``Command[str](...)`` would be a
+# `TypeError`, since a class that is both refuses what `typing` notes on its instances in a way that
+# `typing` does not expect.
+@dataclass(frozen=True, repr=False)
 class Command(Generic[N]):
     """State update, control flow and answers in one value.
 
@@ -485,7 +488,7 @@ class StateSnapshot(NamedTuple):
 OutputT = TypeVar("OutputT")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GraphOutput(Generic[OutputT]):
     """What ``ainvoke(..., version="v2")`` returns.
 

@@ -234,7 +234,7 @@ class entrypoint:  # noqa: N801 - a decorator
         TypeError: the checkpointer is no saver, or the store or cache is none.
     """
 
-    @dataclass(frozen=True, slots=True)
+    @dataclass(frozen=True)  # see `Command` for why without slots
     class final(Generic[R, S]):  # noqa: N801 - it stands where a function returns
         """A result, and what the next run of the thread gets as `previous`.
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
+from durable_graph.decisions.compat import misfits_within
 from durable_graph.engine.reading import load
 from durable_graph.errors import DurableGraphError, IncompatibleGraphError, IntegrityError
 from durable_graph.graph.compiled import CompiledGraph
@@ -97,12 +98,15 @@ async def _look_at(
         return Incompatibility(key.thread, head.checkpoint, node, name, reason)
 
     try:
-        if await _writer_of(saver, head) == definition.fingerprint:
+        nests = any(node.graph is not None for node in definition.nodes.values())
+        if not nests and await _writer_of(saver, head) == definition.fingerprint:
             return []
         view = await load(saver, definition, key)
-        if view is None or view.origin is None:  # deleted meanwhile, or moved on by this version
+        if view is None:  # deleted meanwhile
             return []
-        found = view.origin.misfits(definition, view.scope, view.freezer, due=due)
+        found = misfits_within(definition, view.scope) if due else []
+        if view.origin is not None:
+            found += view.origin.misfits(definition, view.scope, view.freezer, due=due)
         return [about(misfit.node, misfit.key, misfit.reason) for misfit in found]
     except IncompatibleGraphError as error:
         return [about(None, None, f"cannot be migrated: {error}")]

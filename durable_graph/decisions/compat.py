@@ -21,7 +21,7 @@ from durable_graph.log.fold import Scope
 from durable_graph.state.fits import fits
 from durable_graph.types import END, START
 
-__all__ = ["Misfit", "incompatible", "misfits"]
+__all__ = ["Misfit", "incompatible", "misfits", "misfits_within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,44 @@ def misfits(
     found += _of_values(definition, scope, writer, thaw)
     found += _of_results(definition, scope, writer)
     return list(dict.fromkeys(found))
+
+
+def misfits_within(definition: GraphDefinition, root: Scope) -> list[Misfit]:
+    """What is due in graphs within a thread, and their present versions do not have.
+
+    Only graphs that are nodes are looked at: which graph a node's code will call is not known
+    before it does.
+    """
+    others = [
+        (now, ns, scope)
+        for ns, scope in root.nested.items()
+        if (now := _node_at(definition, ns)) is not None and now.fingerprint != scope.graph
+    ]
+    if not others:
+        return []
+    # What keeps its state may have been left in the middle by a task that is over.
+    calling = {s.executed(i) for s in (root, *root.nested.values()) for i in s.unfinished()}
+    found: list[Misfit] = []
+    for now, ns, scope in others:
+        if scope.caller is None or scope.caller.due not in calling:
+            continue
+        waiting = [scope.due[index].node for index in scope.unfinished()]
+        for node in (*waiting, *deferred_in(scope.joins)):
+            if node != START and node not in now.nodes:
+                reason = f"is due in the graph at {ns!r}, which has no such node any more"
+                found.append(Misfit(node, None, reason))
+    return list(dict.fromkeys(found))
+
+
+def _node_at(definition: GraphDefinition, ns: str) -> GraphDefinition | None:
+    """The graph that is a node at a namespace; ``None`` for one that is called by a node."""
+    graph = definition
+    for part in ns.split("|"):
+        node = graph.nodes.get(part.partition(":")[0])
+        if node is None or node.graph is None:
+            return None
+        graph = node.graph.definition
+    return graph
 
 
 def incompatible(

@@ -15,6 +15,7 @@ from typing import Any
 
 from durable_graph.decisions.admission import Action, Asked, Situation, admit
 from durable_graph.decisions.answers import match_answers
+from durable_graph.decisions.compat import incompatible, misfits_within
 from durable_graph.decisions.freeze import Freezer
 from durable_graph.decisions.plan import Plan, plan_goto, without_deferred
 from durable_graph.decisions.reduce import Reducers
@@ -344,6 +345,20 @@ class _Opening:
             return sum(map(len, (view.asked or view.after).asked.values()))
         return len(view.scope.all_open_asks())
 
+    def _check_fits(self, *, begins: bool) -> None:
+        """See that this version of the graph can do it.
+
+        Raises:
+            IncompatibleGraphError: it lacks something, or a graph within it does.
+        """
+        live, view, thread = self._live, self._view, self._key.thread
+        if view is not None and view.origin is not None:
+            view.origin.check(live.definition, live.scope, live.freezer, thread, due=not begins)
+        if live.scope.nested and not begins:
+            found = misfits_within(live.definition, live.scope)
+            if found:
+                raise incompatible(found, live.definition, thread)
+
     async def begin(
         self, action: Action, situation: Situation, posted: Message | None = None
     ) -> None:
@@ -358,9 +373,7 @@ class _Opening:
             await check_end(self._keeper, self._view.head)
             log.input = None  # the branch was never given what the head was given
         begins = action in (Action.BEGIN, Action.BRANCH_BEGIN)
-        if self._view is not None and self._view.origin is not None:
-            definition, freezer, thread = live.definition, live.freezer, self._key.thread
-            self._view.origin.check(definition, live.scope, freezer, thread, due=not begins)
+        self._check_fits(begins=begins)
         if live.pending is not None and onto is None:
             live.migrate(live.pending)
             self.run.starts_here()

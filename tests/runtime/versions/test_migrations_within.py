@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from durable_graph import START, Command, StateGraph, interrupt, step
+from durable_graph.compat import check_compat
 from durable_graph.errors import IncompatibleGraphError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.migration import rename_key, rename_node
@@ -111,3 +112,34 @@ async def test_a_key_that_a_graph_within_shares_is_renamed_around_it(
     second = StateGraph(After).add_node("inner", asking()).add_edge(START, "inner")
     graph = second.compile(saver, migrations=[rename_key("old", "new")])
     assert await graph.ainvoke(Command(resume="!"), config) == {"log": ["!"], "new": "kept"}
+
+
+async def test_a_node_that_is_gone_from_a_graph_within_is_refused_before_anything_runs(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """Beside it nothing runs either, the answer is not taken, and the check names the node."""
+    ran: list[str] = []
+
+    async def beside(state: State) -> State:
+        ran.append("beside")
+        return {"log": [interrupt("beside?")]}
+
+    async def asks(state: State) -> State:
+        return {"log": [interrupt("?")]}
+
+    def made(inner: str) -> CompiledGraph:
+        child = StateGraph(State).add_node(inner, asks).add_edge(START, inner).compile()
+        graph = StateGraph(State).add_node("child", child).add_node("beside", beside)
+        return graph.add_edge(START, "child").add_edge(START, "beside").compile(saver)
+
+    asked = (await made("old").ainvoke({}, config))["__interrupt__"]
+    answers = {question.id: "yes" for question in asked}
+    before, ran[:] = await identities(saver, config), []
+    with pytest.raises(IncompatibleGraphError, match="'old' is due in the graph at 'child:"):
+        await made("new").ainvoke(Command(resume=answers), config)
+    assert not ran
+    assert await identities(saver, config) == before
+    (found,) = await check_compat(made("new"), saver)
+    assert found.node == "old"
+    assert await check_compat(made("old"), saver) == []
+    assert (await made("old").ainvoke(Command(resume=answers), config))["log"] == ["yes", "yes"]

@@ -213,7 +213,7 @@ def test_a_claim_that_arrives_late_is_let_go_of() -> None:
 
 
 def test_a_branch_at_exit_durability_is_at_its_checkpoint() -> None:
-    """With durability "exit", a branch has the state and the parent of the named checkpoint."""
+    """With durability "exit", a branch begins with the state of the named checkpoint, behind it."""
 
     async def scenario(simulation: Simulation) -> None:
         made = graph(
@@ -225,7 +225,10 @@ def test_a_branch_at_exit_durability_is_at_its_checkpoint() -> None:
         await made.ainvoke(None, named.config, durability="exit")
         fresh = graph(simulation.worker().saver, ("first", says("")), ("second", says("")))
         after = await fresh.aget_state(THREAD)
-        assert (after.values["log"], after.parent_config) == (["first", "second"], named.config)
+        assert after.values["log"] == ["first", "second"]
+        assert after.parent_config is not None
+        begun = await fresh.aget_state(after.parent_config)
+        assert (begun.values, begun.parent_config) == (named.values, named.config)
 
     play(scenario)
 

@@ -1,7 +1,7 @@
 """For testing graphs and backends: a clock that is turned by hand, models that follow a script,
 crashes wherever a process can die, and the storage port's contract.
 
-pytest finds the fixtures of `durable_graph_pytest` by itself.
+pytest finds the fixtures of `durable_graph.testing.plugin` by itself.
 """
 
 from durable_graph.testing.clock import FakeClock

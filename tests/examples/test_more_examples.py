@@ -49,7 +49,7 @@ def test_the_tests_of_a_graph_pass(tmp_path: Path) -> None:
     copied = tmp_path / "test_refunds.py"
     copied.write_bytes((EXAMPLES / "testing_a_graph.py").read_bytes())
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-sq", "-p", "durable_graph_pytest", copied.name],
+        [sys.executable, "-m", "pytest", "-sq", "-p", "durable_graph", copied.name],
         cwd=tmp_path,
         capture_output=True,
         check=False,

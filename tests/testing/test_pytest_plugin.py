@@ -52,7 +52,7 @@ def outcome(users: pytest.Pytester, **files: str) -> pytest.RunResult:
     """Run somebody's tests in a process of their own."""
     users.makepyfile(**files)
     # By the name of its entry point, so that it is loaded once where that is installed.
-    return users.runpytest_subprocess("-p", "durable_graph_pytest", "-p", "no:cacheprovider")
+    return users.runpytest_subprocess("-p", "durable_graph", "-p", "no:cacheprovider")
 
 
 def test_sound_graphs_pass(users: pytest.Pytester) -> None:
@@ -121,8 +121,10 @@ def test_wrong_graphs_fail(users: pytest.Pytester) -> None:
 
 def test_the_fixtures_are_explained(users: pytest.Pytester) -> None:
     """``pytest --fixtures`` shows each with its docstring."""
-    result = users.runpytest_subprocess("-p", "durable_graph_pytest", "--fixtures", "-q")
-    (_, _, rest) = result.stdout.str().partition("fixtures defined from durable_graph_pytest")
+    result = users.runpytest_subprocess("-p", "durable_graph", "--fixtures", "-q")
+    (_, _, rest) = result.stdout.str().partition(
+        "fixtures defined from durable_graph.testing.plugin"
+    )
     (shown, _, _) = rest.partition("fixtures defined from")
     for name in ("clock", "effects", "model", "saver"):
         assert f"durable_{name} -- " in shown
@@ -133,19 +135,15 @@ def test_pytest_loads_it_by_itself() -> None:
     """The entry point names the module, under its own name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     plugins = project["project"]["entry-points"]["pytest11"]
-    assert plugins == {"durable_graph_pytest": "durable_graph_pytest"}
-    assert (
-        "durable_graph_pytest.py"
-        in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    )
+    assert plugins == {"durable_graph": "durable_graph.testing.plugin"}
 
 
-def test_it_costs_nothing_where_no_graph_is_tested() -> None:
-    """Importing it imports neither the library nor what that needs."""
-    code = "import pytest, sys, durable_graph_pytest; print([*sys.modules])"
+def test_it_costs_little_where_no_graph_is_tested() -> None:
+    """Importing it imports the library, but neither a database's driver nor what tests need."""
+    code = "import pytest, sys, durable_graph.testing.plugin; print([*sys.modules])"
     loaded = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
-    assert "'durable_graph_pytest'" in loaded.stdout
-    for name in ("durable_graph", "anyio", "orjson"):
+    assert "'durable_graph.testing.plugin'" in loaded.stdout
+    for name in ("aiosqlite", "sqlite3", "hypothesis", "pydantic", "langchain_core"):
         assert f"'{name}'" not in loaded.stdout

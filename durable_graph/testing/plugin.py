@@ -1,8 +1,4 @@
-"""A pytest plugin for those who test graphs; pytest loads it by itself where it is installed.
-
-It is a module of its own, since pytest imports it in every run, also where no graph is tested:
-the library is imported by the first fixture that is asked for.
-"""
+"""A pytest plugin for those who test graphs; pytest loads it by itself where it is installed."""
 
 from __future__ import annotations
 

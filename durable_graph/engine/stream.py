@@ -194,7 +194,7 @@ class Stream:
             self._turns.append(future)
         try:
             await future
-        except BaseException:
+        except asyncio.CancelledError:  # and no other end: where the loop is gone, there is no turn
             if not future.cancelled():  # it was this one's turn
                 loop.call_soon(self._let_next_on)
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def run(*command: str) -> str:
     ended = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},  # as if it were installed there, not linked to
         capture_output=True,
         check=False,
         text=True,

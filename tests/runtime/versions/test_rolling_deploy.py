@@ -36,8 +36,9 @@ class Deployment:
     def __init__(self, old: SqliteSaver, new: SqliteSaver) -> None:
         self.ran: Counter[str] = Counter()
         self.old = self._graph(Old, "log", "ask").compile(old)
-        changes = [rename_node("ask", "inquire"), rename_key("log", "words")]
-        self.new = self._graph(New, "words", "inquire").compile(new, migrations=changes)
+        self.new = self._graph(New, "words", "inquire").compile(
+            new, migrations=[rename_node("ask", "inquire"), rename_key("log", "words")]
+        )
 
     def _graph(self, state: type[Any], key: str, ask: str) -> StateGraph[Any]:
         async def first(state: Any) -> Any:

@@ -114,7 +114,7 @@ def test_scalars_of_other_kinds_come_back(value: Any) -> None:
         np.zeros(1, [(("a title", "a"), "i1")]),
         np.recarray((1,), dtype=[("a", "i1")]),
     ],
-    ids=str,
+    ids=["object", "objects", "masked", "record", "aligned", "longlong", "titled", "recarray"],
 )
 def test_what_would_not_come_back_exactly_is_refused(value: Any) -> None:
     """Objects in arrays, kinds of arrays with more to them, and gaps between fields."""

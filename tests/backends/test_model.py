@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -315,15 +315,18 @@ def test_sqlite_does_what_the_model_does() -> None:
 
 
 def test_a_difference_is_found() -> None:
-    """A backend that forgets verdicts, and nothing else, differs from the model."""
+    """A backend whose heads are a second off, and nothing else, differs from the model."""
 
-    class Forgetful(SqliteBackend):
-        async def append(self, batch: Sequence[Append], beat: Any = None) -> Sequence[Outcome]:
-            kept = [replace(append, settled={}) for append in batch]
-            return await super().append(kept, beat)
+    class Late(SqliteBackend):
+        async def read(self, *args: Any, **options: Any) -> Reading | None:
+            reading = await super().read(*args, **options)
+            if reading is None:
+                return None
+            head = replace(reading.head, updated=reading.head.updated + 1)
+            return replace(reading, head=head)
 
     class Differs(Machine):
-        backend = Forgetful
+        backend = Late
 
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Differs, settings=settings(RUNS, phases=[Phase.generate]))

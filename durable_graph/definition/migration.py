@@ -108,40 +108,38 @@ class ConvertKey:
         return graph.with_key(self.key, DescribedKey(None, known.reducer))
 
 
+class _OfValues:
+    """A change of what is stored, which leaves the graph's description as it is."""
+
+    __slots__ = ()
+
+    def after(self, graph: Described) -> Described:
+        """The graph after the change."""
+        return graph
+
+
 @dataclass(frozen=True, slots=True)
-class ConvertResult:
+class ConvertResult(_OfValues):
     """See `convert_result`."""
 
     node: str
     update: Convert
 
-    def after(self, graph: Described) -> Described:
-        """The graph after the change."""
-        return graph
-
 
 @dataclass(frozen=True, slots=True)
-class ConvertSend:
+class ConvertSend(_OfValues):
     """See `convert_send`."""
 
     node: str
     arg: Convert
 
-    def after(self, graph: Described) -> Described:
-        """The graph after the change."""
-        return graph
-
 
 @dataclass(frozen=True, slots=True)
-class ConvertQuestion:
+class ConvertQuestion(_OfValues):
     """See `convert_question`."""
 
     node: str
     value: Convert
-
-    def after(self, graph: Described) -> Described:
-        """The graph after the change."""
-        return graph
 
 
 Change: TypeAlias = (

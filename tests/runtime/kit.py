@@ -50,7 +50,9 @@ def says(*words: Any) -> Callable[[Items], Awaitable[Items]]:
 
 
 def chain(
-    *nodes: tuple[str, Callable[..., Any] | Runnable], saver: Saver | None = None, **options: Any
+    *nodes: tuple[str, Callable[..., Any] | Runnable],
+    saver: Saver | bool | None = None,
+    **options: Any,
 ) -> CompiledGraph:
     """These nodes, one after the other, over `Items`."""
     graph = StateGraph(Items)

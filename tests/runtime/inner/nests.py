@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from durable_graph import START, StateGraph
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
-from tests.runtime.kit import Items
+from tests.runtime.kit import Items, chain
 
-__all__ = ["Count", "line", "nest"]
+__all__ = ["Count", "nest"]
 
 
 class Count(Counter[str]):
@@ -27,22 +26,9 @@ class Count(Counter[str]):
         return name, run
 
 
-def line(
-    *nodes: tuple[str, Any], saver: Saver | bool | None = None, **options: Any
-) -> CompiledGraph:
-    """Nodes one after the other; a node may be a graph."""
-    graph = StateGraph(Items)
-    before = START
-    for name, action in nodes:
-        graph.add_node(name, action)
-        graph.add_edge(before, name)
-        before = name
-    return graph.compile(saver, **options)
-
-
 def nest(depth: int, nodes: Sequence[tuple[str, Any]], saver: Saver | None = None) -> CompiledGraph:
     """These nodes, so many graphs deep: ``level 1`` is the outermost inner one."""
-    graph = line(*nodes, saver=saver if depth == 0 else None)
+    graph = chain(*nodes, saver=saver if depth == 0 else None)
     for level in range(depth, 0, -1):
-        graph = line((f"level {level}", graph), saver=saver if level == 1 else None)
+        graph = chain((f"level {level}", graph), saver=saver if level == 1 else None)
     return graph

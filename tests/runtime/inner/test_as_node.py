@@ -13,8 +13,8 @@ from durable_graph.errors import MissingCheckpointerError
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.runtime.backends import Around
-from tests.runtime.inner.nests import Count, line, nest
-from tests.runtime.kit import Items, says
+from tests.runtime.inner.nests import Count, nest
+from tests.runtime.kit import Items, chain, says
 
 
 class Inner(TypedDict, total=False):
@@ -35,7 +35,7 @@ async def test_it_shares_the_keys_that_both_graphs_have(
         return {"items": ["inner"], "secret": 7}
 
     inner = StateGraph(Inner).add_node("look", look).add_edge(START, "look").compile()
-    graph = line(("before", says("before")), ("inner", inner), saver=saver)
+    graph = chain(("before", says("before")), ("inner", inner), saver=saver)
     assert await graph.ainvoke({"count": 1}, config) == {
         "items": ["before", "before", "inner"],
         "count": 1,
@@ -45,7 +45,7 @@ async def test_it_shares_the_keys_that_both_graphs_have(
 
 async def test_it_may_be_added_by_itself(config: RunnableConfig) -> None:
     """Its name is then that of its node."""
-    inner = line(("a", says("a")), name="inner")
+    inner = chain(("a", says("a")), name="inner")
     graph = StateGraph(Items).add_node(inner).add_edge(START, "inner").compile()
     assert (await graph.ainvoke({}))["items"] == ["a"]
 
@@ -113,7 +113,7 @@ async def test_the_states_may_be_of_different_kinds(saver: Saver, config: Runnab
         return {"items": [len(state.items)]}
 
     inner = StateGraph(Typed).add_node("n", node).add_edge(START, "n").compile()
-    graph = line(("inner", inner), saver=saver)
+    graph = chain(("inner", inner), saver=saver)
     assert (await graph.ainvoke({"items": [1, 2]}, config))["items"] == [1, 2, 1, 2, 2]
 
 
@@ -131,7 +131,7 @@ async def test_a_long_run_within_is_read_at_the_size_of_the_state(
         return {"last": f"{state.get('count', 0)}" + "y" * 2000, "count": 1}
 
     replaced.add_node("replace", replace).add_edge(START, "replace").add_edge("replace", "replace")
-    graph = line(("before", says("before")), ("inner", replaced.compile()), saver=saver)
+    graph = chain(("before", says("before")), ("inner", replaced.compile()), saver=saver)
     with pytest.raises(KeyError):
         await graph.ainvoke({}, config)
     backend = Around(saver.backend)
@@ -145,6 +145,6 @@ async def test_a_long_run_within_is_read_at_the_size_of_the_state(
 
 async def test_it_needs_a_graph_around_it_to_keep_its_state_there() -> None:
     """`checkpointer=True` says whose thread; alone there is none."""
-    graph = line(("a", says("a")), saver=True)
+    graph = chain(("a", says("a")), saver=True)
     with pytest.raises(MissingCheckpointerError, match="no graph calls this one"):
         await graph.ainvoke({})

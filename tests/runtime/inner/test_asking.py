@@ -9,8 +9,8 @@ import pytest
 from durable_graph import START, InMemorySaver, StateGraph, interrupt
 from durable_graph.saver import Saver
 from durable_graph.types import Command, RunnableConfig
-from tests.runtime.inner.nests import Count, line, nest
-from tests.runtime.kit import Items, says
+from tests.runtime.inner.nests import Count, nest
+from tests.runtime.kit import Items, chain, says
 
 
 def asks(question: Any) -> Any:
@@ -60,7 +60,7 @@ async def test_several_questions_in_one_graph_can_be_answered_one_by_one(
     for name in ("one", "two"):
         graph.add_node(*count.node(name, asks(name))).add_edge(START, name)
     graph.add_node("end", says("end")).add_edge(["one", "two"], "end")
-    around = line(("inner", graph.compile()), saver=saver)
+    around = chain(("inner", graph.compile()), saver=saver)
     asked = (await around.ainvoke({}, config))["__interrupt__"]
     ids = {ask.value: ask.id for ask in asked}
     left = (await around.ainvoke(Command(resume={ids["two"]: 2}), config))["__interrupt__"]
@@ -74,7 +74,7 @@ async def test_questions_of_siblings_are_asked_together(
     saver: Saver, config: RunnableConfig
 ) -> None:
     """A graph and a node beside it, and the same graph as another node."""
-    inner = line(("a", says("a")), ("ask", asks("inner?")))
+    inner = chain(("a", says("a")), ("ask", asks("inner?")))
     graph = StateGraph(Items).add_node("one", inner).add_node("two", inner)
     graph.add_node("three", asks("three?"))
     for name in ("one", "two", "three"):
@@ -120,8 +120,8 @@ async def test_a_new_input_supersedes_what_is_asked_within(
 async def test_a_graph_that_keeps_nothing_begins_anew(saver: Saver, config: RunnableConfig) -> None:
     """`checkpointer=False`: its question is asked all the same, and the answer finds it."""
     count = Count()
-    inner = line(count.node("a"), count.node("ask", asks("?")), saver=False)
-    graph = line(("inner", inner), saver=saver)
+    inner = chain(count.node("a"), count.node("ask", asks("?")), saver=False)
+    graph = chain(("inner", inner), saver=saver)
     await graph.ainvoke({}, config)
     result = await graph.ainvoke(Command(resume="yes"), config)
     assert result["items"] == ["a", "yes"]
@@ -143,7 +143,7 @@ async def test_the_answer_of_another_process_comes_through_the_inbox(
         await open_.wait()
         return {"items": ["slow"]}
 
-    inner = line(("a", says("a")), ("ask", asks("?")))
+    inner = chain(("a", says("a")), ("ask", asks("?")))
     graph = StateGraph(Items).add_node("inner", inner).add_node("slow", slow)
     compiled = graph.add_edge(START, "inner").add_edge(START, "slow").compile(saver)
     run = asyncio.create_task(compiled.ainvoke({}, config))

@@ -15,34 +15,34 @@ from durable_graph.saver import Saver
 from durable_graph.types import Command, RunnableConfig
 from durable_graph_sqlite import SqliteSaver
 from tests.runtime.backends import held
-from tests.runtime.inner.nests import Count, line, nest
-from tests.runtime.kit import Items, reached, says
+from tests.runtime.inner.nests import Count, nest
+from tests.runtime.kit import Items, chain, reached, says
 
 
 async def test_a_node_can_call_a_graph(saver: Saver, config: RunnableConfig) -> None:
     """It is a part of the node's run, and returns what it has come to."""
-    inner = line(("a", says("a")), ("b", says("b")))
+    inner = chain(("a", says("a")), ("b", says("b")))
 
     async def node(state: Items) -> Items:
         first = await inner.ainvoke({"items": ["one"]})
         second = await inner.ainvoke({"items": ["two"]}, get_config())
         return {"items": [first["items"], second["items"]]}
 
-    result = await line(("node", node), saver=saver).ainvoke({}, config)
+    result = await chain(("node", node), saver=saver).ainvoke({}, config)
     assert result["items"] == [["one", "a", "b"], ["two", "a", "b"]]
 
 
 async def test_a_synchronous_node_can_call_a_graph(saver: Saver, config: RunnableConfig) -> None:
     """The graph runs where the node's own graph does, and the node's thread waits for it."""
     count = Count()
-    inner = line(count.node("a"), count.node("b"))
+    inner = chain(count.node("a"), count.node("b"))
 
     def node(state: Items) -> Items:
         *_, last = inner.stream({"items": ["one"]}, stream_mode="values")
         answer = interrupt("go on?")
         return {"items": [last["items"], answer, inner.invoke({})["items"]]}
 
-    graph = line(("node", node), saver=saver)
+    graph = chain(("node", node), saver=saver)
     await graph.ainvoke({}, config)
     result = await graph.ainvoke(Command(resume="yes"), config)
     assert result["items"] == [["one", "a", "b"], "yes", ["a", "b"]]
@@ -51,12 +51,12 @@ async def test_a_synchronous_node_can_call_a_graph(saver: Saver, config: Runnabl
 
 def test_a_synchronous_node_of_a_synchronous_call_can_call_a_graph(config: RunnableConfig) -> None:
     """There, too."""
-    inner = line(("a", says("a")))
+    inner = chain(("a", says("a")))
 
     def node(state: Items) -> Items:
         return {"items": [inner.invoke({})["items"]]}
 
-    assert line(("node", node), saver=InMemorySaver()).invoke({}, config)["items"] == [["a"]]
+    assert chain(("node", node), saver=InMemorySaver()).invoke({}, config)["items"] == [["a"]]
 
 
 async def test_calls_side_by_side_are_apart(saver: Saver, config: RunnableConfig) -> None:
@@ -65,13 +65,13 @@ async def test_calls_side_by_side_are_apart(saver: Saver, config: RunnableConfig
     async def double(state: Items) -> Items:
         return {"count": state["count"]}
 
-    inner = line(("double", double), ("again", double))
+    inner = chain(("double", double), ("again", double))
 
     async def node(state: Items) -> Items:
         results = await asyncio.gather(*(inner.ainvoke({"count": n}) for n in range(20)))
         return {"items": [result["count"] for result in results]}
 
-    result = await line(("node", node), saver=saver).ainvoke({}, config)
+    result = await chain(("node", node), saver=saver).ainvoke({}, config)
     assert result["items"] == [4 * n for n in range(20)]
 
 
@@ -110,7 +110,7 @@ async def test_what_graphs_have_appended_holds_up_nobody_who_waits_for_storage(
 async def test_what_it_has_called_is_found_again(saver: Saver, config: RunnableConfig) -> None:
     """When the node runs again, each call gets its own graph's state, whatever their order."""
     count = Count()
-    inner = line(count.node("a"), count.node("b"))
+    inner = chain(count.node("a"), count.node("b"))
     runs: list[int] = []
 
     async def node(state: Items) -> Items:
@@ -122,7 +122,7 @@ async def test_what_it_has_called_is_found_again(saver: Saver, config: RunnableC
         interrupt("?")
         return {"items": sorted(result["items"] for result in results)}
 
-    graph = line(("node", node), saver=saver)
+    graph = chain(("node", node), saver=saver)
     await graph.ainvoke({}, config)
     result = await graph.ainvoke(Command(resume=0), config)
     assert result["items"] == [[f"input {n}", "a", "b"] for n in range(4)]
@@ -134,13 +134,13 @@ async def test_an_input_that_is_never_the_same_is_known_by_its_place(
 ) -> None:
     """What has a time or a random id in it is the same call by order."""
     count = Count()
-    inner = line(count.node("a"), count.node("ask", lambda s: {"items": [interrupt("?")]}))
+    inner = chain(count.node("a"), count.node("ask", lambda s: {"items": [interrupt("?")]}))
 
     async def node(state: Items) -> Items:
         count["node"] += 1
         return {"items": (await inner.ainvoke({"items": [count["node"]]}))["items"]}
 
-    graph = line(("node", node), saver=saver)
+    graph = chain(("node", node), saver=saver)
     await graph.ainvoke({}, config)
     result = await graph.ainvoke(Command(resume="yes"), config)
     assert result["items"] == [1, "a", "yes"]
@@ -157,7 +157,7 @@ async def test_what_a_node_leaves_running_ends_with_it(
         begun.set()
         await never.wait()
 
-    inner = line(("wait", wait))
+    inner = chain(("wait", wait))
     left: list[asyncio.Task[Any]] = []
 
     async def node(state: Items) -> Items:
@@ -165,14 +165,14 @@ async def test_what_a_node_leaves_running_ends_with_it(
         await begun.wait()
         return {"items": ["done"]}
 
-    assert (await line(("node", node), saver=saver).ainvoke({}, config))["items"] == ["done"]
+    assert (await chain(("node", node), saver=saver).ainvoke({}, config))["items"] == ["done"]
     await asyncio.wait(left)
     assert left[0].cancelled()
 
 
 async def test_a_node_that_is_over_calls_nothing(saver: Saver, config: RunnableConfig) -> None:
     """Its thread has gone on without it."""
-    inner, over = line(("a", says("a"))), asyncio.Event()
+    inner, over = chain(("a", says("a"))), asyncio.Event()
     left: list[asyncio.Task[Any]] = []
 
     async def late() -> Any:
@@ -183,7 +183,7 @@ async def test_a_node_that_is_over_calls_nothing(saver: Saver, config: RunnableC
         left.append(asyncio.create_task(late()))
         return {}
 
-    await line(("node", node), saver=saver).ainvoke({}, config)
+    await chain(("node", node), saver=saver).ainvoke({}, config)
     over.set()
     with pytest.raises(RuntimeError, match="is over"):
         await left[0]
@@ -194,7 +194,7 @@ async def test_a_saver_and_a_thread_of_its_own_make_it_a_run_of_its_own(
 ) -> None:
     """Then it is in no other graph's thread; without the thread it is a part of its caller's."""
     own = InMemorySaver()
-    inner = line(("a", says("a")), saver=own)
+    inner = chain(("a", says("a")), saver=own)
 
     async def node(state: Items) -> Items:
         apart: RunnableConfig = {"configurable": {"thread_id": "apart"}}
@@ -203,7 +203,7 @@ async def test_a_saver_and_a_thread_of_its_own_make_it_a_run_of_its_own(
         part = await inner.ainvoke({})
         return {"items": [result["items"], part["items"]]}
 
-    result = await line(("node", node), saver=saver).ainvoke({}, config)
+    result = await chain(("node", node), saver=saver).ainvoke({}, config)
     assert result["items"] == [["a", "a"], ["a"]]
     assert [info.thread_id async for info in own.alist_threads()] == ["apart"]
 
@@ -220,11 +220,11 @@ async def test_a_call_that_makes_no_sense_is_refused(
     saver: Saver, config: RunnableConfig, given: Any, asked: Any, error: Any, words: str
 ) -> None:
     """The node gets an error that says what to do instead, and may go on."""
-    inner = line(("a", says("a")))
+    inner = chain(("a", says("a")))
 
     async def node(state: Items) -> Items:
         with pytest.raises(error, match=words):
             await inner.ainvoke(given, asked)
         return {"items": ["went on"]}
 
-    assert (await line(("node", node), saver=saver).ainvoke({}, config))["items"] == ["went on"]
+    assert (await chain(("node", node), saver=saver).ainvoke({}, config))["items"] == ["went on"]

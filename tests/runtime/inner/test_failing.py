@@ -11,8 +11,8 @@ from durable_graph import START, RetryPolicy, StateGraph
 from durable_graph.errors import GraphRecursionError
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
-from tests.runtime.inner.nests import Count, line, nest
-from tests.runtime.kit import Items, reached, says
+from tests.runtime.inner.nests import Count, nest
+from tests.runtime.kit import Items, chain, reached, says
 
 
 def fails(count: Count, times: int) -> Any:
@@ -45,7 +45,7 @@ async def test_an_error_ends_the_run_and_none_goes_on(
 async def test_a_retry_around_goes_on_within(saver: Saver, config: RunnableConfig) -> None:
     """The node that is tried again is a graph, which goes on where it has failed."""
     count = Count()
-    inner = line(count.node("a"), count.node("flaky", fails(count, 2)))
+    inner = chain(count.node("a"), count.node("flaky", fails(count, 2)))
     graph = StateGraph(Items).add_edge(START, "inner")
     policy = RetryPolicy(initial_interval=0, jitter=False)
     graph.add_node("inner", inner, retry_policy=policy)
@@ -57,7 +57,7 @@ async def test_a_retry_around_goes_on_within(saver: Saver, config: RunnableConfi
 async def test_a_node_may_catch_what_a_graph_raises(saver: Saver, config: RunnableConfig) -> None:
     """It is an error like any other."""
     count = Count()
-    inner = line(count.node("a"), count.node("flaky", fails(count, 9)))
+    inner = chain(count.node("a"), count.node("flaky", fails(count, 9)))
 
     async def node(state: Items) -> Items:
         try:
@@ -65,7 +65,7 @@ async def test_a_node_may_catch_what_a_graph_raises(saver: Saver, config: Runnab
         except ConnectionError as error:
             return {"items": [str(error)]}
 
-    graph = line(("node", node), ("after", says("after")), saver=saver)
+    graph = chain(("node", node), ("after", says("after")), saver=saver)
     assert (await graph.ainvoke({}, config))["items"] == ["not yet", "after"]
     assert (await graph.aget_state(config)).next == ()
 
@@ -171,7 +171,7 @@ async def test_a_breakpoint_within_stops_the_thread(
 ) -> None:
     """The run stops there, and goes on from there."""
     count = Count()
-    inner = line(count.node("a"), count.node("b"), count.node("c"), interrupt_before=["b"])
+    inner = chain(count.node("a"), count.node("b"), count.node("c"), interrupt_before=["b"])
     graph = nest(depth - 1, [("inner", inner), ("after", says("after"))], saver)
     await graph.ainvoke({}, config, durability=durability)
     assert count == {"a": 1}
@@ -195,7 +195,7 @@ async def test_a_breakpoint_within_waits_for_siblings(saver: Saver, config: Runn
         open_.set()
         return {}
 
-    inner = line(("opens", opens), count.node("b"), interrupt_after=["opens"])
+    inner = chain(("opens", opens), count.node("b"), interrupt_after=["opens"])
     graph = StateGraph(Items).add_node("inner", inner).add_node("slow", slow)
     compiled = graph.add_edge(START, "inner").add_edge(START, "slow").compile(saver)
     await compiled.ainvoke({}, config)

@@ -11,8 +11,8 @@ from durable_graph.errors import CheckpointNotFoundError, IncompatibleGraphError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver
 from durable_graph.types import Command, RunnableConfig, StateSnapshot
-from tests.runtime.inner.nests import Count, line, nest
-from tests.runtime.kit import Items, collect, history, says
+from tests.runtime.inner.nests import Count, nest
+from tests.runtime.kit import Items, chain, collect, history, says
 
 
 def asks(state: Items) -> Items:
@@ -128,7 +128,7 @@ async def test_one_that_a_node_calls_is_found_by_what_the_node_names(
     saver: Saver, config: RunnableConfig
 ) -> None:
     """In its closure, its object, lists, and functions that it calls."""
-    inner = line(("a", says("a")), ("asks", asks))
+    inner = chain(("a", says("a")), ("asks", asks))
     tools = [inner]
 
     async def helper() -> Any:
@@ -141,7 +141,7 @@ async def test_one_that_a_node_calls_is_found_by_what_the_node_names(
         async def __call__(self, state: Items) -> Items:
             return {"items": (await self.helper())["items"]}
 
-    graph = line(("node", Node()), saver=saver)
+    graph = chain(("node", Node()), saver=saver)
     await graph.ainvoke({}, config)
     assert (await innermost(graph, config)).values["items"] == ["a"]
 
@@ -152,10 +152,10 @@ async def test_one_that_nothing_names_can_be_run_but_not_shown(
     """Nobody knows its schema; where it is can be said."""
 
     async def node(state: Items) -> Items:
-        made = line(("a", says("a")), ("asks", asks))
+        made = chain(("a", says("a")), ("asks", asks))
         return {"items": (await made.ainvoke({}))["items"]}
 
-    graph = line(("node", node), saver=saver)
+    graph = chain(("node", node), saver=saver)
     await graph.ainvoke({}, config)
     state = (await graph.aget_state(config, subgraphs=True)).tasks[0].state
     assert isinstance(state, dict)
@@ -198,12 +198,12 @@ async def test_an_edit_may_take_the_place_of_a_node_that_asks(
 
 async def test_what_a_graph_has_kept_can_be_edited(saver: Saver, config: RunnableConfig) -> None:
     """Also while the thread rests."""
-    kept = line(("told", lambda state: {"items": [len(state["items"])]}), saver=True)
+    kept = chain(("told", lambda state: {"items": [len(state["items"])]}), saver=True)
 
     async def call(state: Items) -> Items:
         return {"last": (await kept.ainvoke({}))["items"]}
 
-    graph = line(("call", call), saver=saver)
+    graph = chain(("call", call), saver=saver)
     await graph.ainvoke({}, config)
     place: RunnableConfig = {"configurable": {**config["configurable"], "checkpoint_ns": "call"}}
     assert (await graph.aget_state(place)).values["items"] == [0]
@@ -239,9 +239,9 @@ async def test_nodes_that_are_gone_are_named_before_anything_runs(
     saver: Saver, config: RunnableConfig
 ) -> None:
     """A graph within whose pending node another version does not have."""
-    graph = StateGraph(Items).add_node("inner", line(("a", says("a")), ("asks", asks)))
+    graph = StateGraph(Items).add_node("inner", chain(("a", says("a")), ("asks", asks)))
     await graph.add_edge(START, "inner").compile(saver).ainvoke({}, config)
-    other = StateGraph(Items).add_node("inner", line(("a", says("a")), ("renamed", asks)))
+    other = StateGraph(Items).add_node("inner", chain(("a", says("a")), ("renamed", asks)))
     compiled = other.add_edge(START, "inner").compile(saver)
     with pytest.raises(IncompatibleGraphError, match="asks"):
         await compiled.ainvoke(Command(resume="yes"), config)

@@ -10,8 +10,8 @@ from durable_graph import START, Send, StateGraph, interrupt
 from durable_graph.errors import ThreadBusyError
 from durable_graph.saver import Saver
 from durable_graph.types import Command, RunnableConfig
-from tests.runtime.inner.nests import Count, line
-from tests.runtime.kit import Items, says
+from tests.runtime.inner.nests import Count
+from tests.runtime.kit import Items, chain, says
 
 
 async def told(state: Items) -> Items:
@@ -24,7 +24,7 @@ async def test_it_remembers_from_run_to_run(
     durability: Any, saver: Saver, config: RunnableConfig
 ) -> None:
     """As a node: one state for each thread."""
-    inner = line(("told", told), saver=True)
+    inner = chain(("told", told), saver=True)
     graph = StateGraph(Items).add_node("inner", inner).add_edge(START, "inner")
 
     async def call(state: Items) -> Items:
@@ -41,12 +41,12 @@ async def test_it_remembers_from_run_to_run(
 
 async def test_it_is_one_state_in_all_levels_around(saver: Saver, config: RunnableConfig) -> None:
     """A graph in the middle that keeps nothing does not keep it from remembering."""
-    kept = line(("told", told), saver=True)
+    kept = chain(("told", told), saver=True)
 
     async def call(state: Items) -> Items:
         return {"last": (await kept.ainvoke({"items": ["new"]}))["items"]}
 
-    graph = line(("middle", line(("call", call))), saver=saver)
+    graph = chain(("middle", chain(("call", call))), saver=saver)
     await graph.ainvoke({}, config)
     assert (await graph.ainvoke({}, config))["last"] == ["new", 1, "new", 3]
 
@@ -55,14 +55,14 @@ async def test_further_calls_of_one_task_have_states_of_their_own(
     saver: Saver, config: RunnableConfig
 ) -> None:
     """Each place in the node's code is one state."""
-    kept = line(("told", told), saver=True)
+    kept = chain(("told", told), saver=True)
 
     async def call(state: Items) -> Items:
         first = await kept.ainvoke({"items": ["one"]})
         second = await kept.ainvoke({"items": ["two"]})
         return {"last": [first["items"], second["items"]]}
 
-    graph = line(("call", call), saver=saver)
+    graph = chain(("call", call), saver=saver)
     await graph.ainvoke({}, config)
     assert (await graph.ainvoke({}, config))["last"] == [
         ["one", 1, "one", 3],
@@ -75,7 +75,7 @@ async def test_what_it_asks_is_answered_and_it_goes_on(
 ) -> None:
     """With the state that it had kept; the call is known by its task."""
     count = Count()
-    inner = line(
+    inner = chain(
         count.node("a"),
         count.node("ask", lambda state: {"items": [interrupt(len(state["items"]))]}),
         saver=True,
@@ -84,7 +84,7 @@ async def test_what_it_asks_is_answered_and_it_goes_on(
     async def call(state: Items) -> Items:
         return {"last": (await inner.ainvoke({"items": ["new"]}))["items"]}
 
-    graph = line(("call", call), saver=saver)
+    graph = chain(("call", call), saver=saver)
     for answer in "xy":
         (ask,) = (await graph.ainvoke({}, config))["__interrupt__"]
         result = await graph.ainvoke(Command(resume=answer), config)
@@ -95,12 +95,12 @@ async def test_what_it_asks_is_answered_and_it_goes_on(
 
 async def test_what_is_dropped_in_the_middle_is_gone(saver: Saver, config: RunnableConfig) -> None:
     """A new input to the thread: what had finished there stays in the state, as in any thread."""
-    inner = line(("a", says("a")), ("ask", lambda state: {"items": [interrupt("?")]}), saver=True)
+    inner = chain(("a", says("a")), ("ask", lambda state: {"items": [interrupt("?")]}), saver=True)
 
     async def call(state: Items) -> Items:
         return {"last": (await inner.ainvoke({"items": ["new"]}))["items"]}
 
-    graph = line(("call", call), saver=saver)
+    graph = chain(("call", call), saver=saver)
     await graph.ainvoke({}, config)
     await graph.ainvoke({"count": 1}, config, on_pending="supersede")
     result = await graph.ainvoke(Command(resume="yes"), config)
@@ -109,7 +109,7 @@ async def test_what_is_dropped_in_the_middle_is_gone(saver: Saver, config: Runna
 
 async def test_two_tasks_cannot_use_it_at_once(saver: Saver, config: RunnableConfig) -> None:
     """Which of them came first would decide what it remembers."""
-    kept = line(("told", told), saver=True)
+    kept = chain(("told", told), saver=True)
 
     async def call(state: Items) -> Items:
         return {"items": (await kept.ainvoke({}))["items"]}
@@ -122,12 +122,12 @@ async def test_two_tasks_cannot_use_it_at_once(saver: Saver, config: RunnableCon
 
 async def test_a_fork_has_what_was_remembered_there(saver: Saver, config: RunnableConfig) -> None:
     """An earlier checkpoint knows what the graph within knew at the time."""
-    kept = line(("told", told), saver=True)
+    kept = chain(("told", told), saver=True)
 
     async def call(state: Items) -> Items:
         return {"last": (await kept.ainvoke({"items": ["new"]}))["items"]}
 
-    graph = line(("call", call), saver=saver)
+    graph = chain(("call", call), saver=saver)
     await graph.ainvoke({}, config)
     first = await graph.aget_state(config)
     for _ in range(3):

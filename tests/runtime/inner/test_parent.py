@@ -10,8 +10,8 @@ from durable_graph import START, StateGraph
 from durable_graph.errors import InvalidUpdateError
 from durable_graph.saver import Saver
 from durable_graph.types import Command, RunnableConfig
-from tests.runtime.inner.nests import Count, line, nest
-from tests.runtime.kit import Items, says
+from tests.runtime.inner.nests import Count, nest
+from tests.runtime.kit import Items, chain, says
 
 
 def up(update: Any = None, goto: Any = ()) -> Any:
@@ -24,7 +24,7 @@ async def test_a_command_ends_its_graph_and_goes_on_around_it(
 ) -> None:
     """Update and destinations are the calling node's; nothing else of the graph within is."""
     count = Count()
-    inner = line(
+    inner = chain(
         count.node("a"), count.node("up", up({"items": ["up"]}, "there")), count.node("no")
     )
     graph = StateGraph(Items).add_node("inner", inner, destinations=["there"])
@@ -36,16 +36,16 @@ async def test_a_command_ends_its_graph_and_goes_on_around_it(
 async def test_it_goes_up_one_level(saver: Saver, config: RunnableConfig) -> None:
     """A graph in the middle is the one around."""
     middle = StateGraph(Items).add_node(
-        "inner", line(("up", up(goto="there"))), destinations=["there"]
+        "inner", chain(("up", up(goto="there"))), destinations=["there"]
     )
     middle.add_node("there", says("middle")).add_edge(START, "inner")
-    graph = line(("middle", middle.compile()), ("there", says("top")), saver=saver)
+    graph = chain(("middle", middle.compile()), ("there", says("top")), saver=saver)
     assert (await graph.ainvoke({}, config))["items"] == ["middle", "top"]
 
 
 async def test_it_goes_through_the_code_of_a_node(saver: Saver, config: RunnableConfig) -> None:
     """``except Exception`` does not swallow it."""
-    inner = line(("up", up({"items": ["up"]})))
+    inner = chain(("up", up({"items": ["up"]})))
 
     async def node(state: Items) -> Items:
         try:
@@ -53,7 +53,7 @@ async def test_it_goes_through_the_code_of_a_node(saver: Saver, config: Runnable
         except Exception:
             return {"items": ["caught"]}
 
-    assert (await line(("node", node), saver=saver).ainvoke({}, config))["items"] == ["up"]
+    assert (await chain(("node", node), saver=saver).ainvoke({}, config))["items"] == ["up"]
 
 
 async def test_siblings_within_are_stopped(saver: Saver, config: RunnableConfig) -> None:
@@ -65,7 +65,7 @@ async def test_siblings_within_are_stopped(saver: Saver, config: RunnableConfig)
 
     inner = StateGraph(Items).add_node("up", up({"items": ["up"]})).add_node("wait", wait)
     inner.add_edge(START, "up").add_edge(START, "wait")
-    graph = line(("inner", inner.compile()), saver=saver)
+    graph = chain(("inner", inner.compile()), saver=saver)
     assert (await graph.ainvoke({}, config))["items"] == ["up"]
 
 
@@ -76,7 +76,7 @@ async def test_the_outermost_graph_has_none_around_it(
     graph: str, words: str, saver: Saver, config: RunnableConfig
 ) -> None:
     """The command is refused, and the thread can be gone on with."""
-    outermost = line(("up", lambda state: Command(graph=graph)), saver=saver)
+    outermost = chain(("up", lambda state: Command(graph=graph)), saver=saver)
     with pytest.raises(InvalidUpdateError, match=words):
         await outermost.ainvoke({}, config)
 

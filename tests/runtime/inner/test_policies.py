@@ -23,8 +23,8 @@ from durable_graph.errors import GraphDrained, NodeTimeoutError
 from durable_graph.saver import Saver
 from durable_graph.testing import FakeClock
 from durable_graph.types import RunnableConfig
-from tests.runtime.inner.nests import Count, line, nest
-from tests.runtime.kit import Items, says
+from tests.runtime.inner.nests import Count, nest
+from tests.runtime.kit import Items, chain, says
 
 
 async def test_a_timeout_ends_what_runs_within(config: RunnableConfig) -> None:
@@ -88,7 +88,7 @@ async def test_so_many_run_at_once_on_each_level(saver: Saver, config: RunnableC
     inner.add_conditional_edges(
         START, lambda state: [Send("work", {"last": n}) for n in range(6)], ["work"]
     )
-    graph = line(("inner", inner.compile()), saver=saver)
+    graph = chain(("inner", inner.compile()), saver=saver)
     result = await graph.ainvoke({}, {**config, "max_concurrency": 2})
     assert (result["count"], most) == (6, 2)
 
@@ -115,14 +115,14 @@ async def test_draining_stops_a_graph_within_between_its_supersteps(
 async def test_a_step_may_call_a_graph(saver: Saver, config: RunnableConfig) -> None:
     """What it has called is the step's; what the node calls besides is not mistaken for it."""
     count = Count()
-    inner = line(count.node("a"), count.node("ask", lambda s: {"items": [interrupt("?")]}))
+    inner = chain(count.node("a"), count.node("ask", lambda s: {"items": [interrupt("?")]}))
 
     async def node(state: Items) -> Items:
         stepped = await step("call", lambda: inner.ainvoke({"items": ["same"]}), idempotent=True)
         besides = await inner.ainvoke({"items": ["same"]})
         return {"items": [stepped["items"], besides["items"]]}
 
-    graph = line(("node", node), saver=saver)
+    graph = chain(("node", node), saver=saver)
     await graph.ainvoke({}, config)
     await graph.ainvoke(Command(resume="one"), config)
     result = await graph.ainvoke(Command(resume="two"), config)
@@ -135,7 +135,7 @@ async def test_a_function_as_a_graph_is_a_graph_within(
 ) -> None:
     """An entrypoint calls graphs, and nodes call entrypoints."""
     count = Count()
-    inner = line(count.node("a"), count.node("ask", lambda s: {"items": [interrupt("?")]}))
+    inner = chain(count.node("a"), count.node("ask", lambda s: {"items": [interrupt("?")]}))
 
     @entrypoint()
     async def flow(word: str) -> Any:
@@ -144,7 +144,7 @@ async def test_a_function_as_a_graph_is_a_graph_within(
     async def node(state: Items) -> Items:
         return {"items": await flow.ainvoke("word")}
 
-    graph = line(("node", node), saver=saver)
+    graph = chain(("node", node), saver=saver)
     await graph.ainvoke({}, config)
     result = await graph.ainvoke(Command(resume="yes"), config)
     assert result["items"] == ["word", "a", "yes"]

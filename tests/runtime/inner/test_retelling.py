@@ -9,8 +9,8 @@ import pytest
 from durable_graph import START, Command, Send, StateGraph, interrupt
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
-from tests.runtime.inner.nests import Count, line, nest
-from tests.runtime.kit import Items, collect, says
+from tests.runtime.inner.nests import Count, nest
+from tests.runtime.kit import Items, chain, collect, says
 
 MODES: Any = ["updates", "values", "tasks", "checkpoints"]
 
@@ -22,8 +22,8 @@ def graphs() -> dict[str, Any]:
     def asks(state: Items) -> Items:
         return {"items": [interrupt("?")]}
 
-    inner = line(("a", says("a")), ("asks", asks), ("b", says("b")))
-    kept = line(("a", says("a")), saver=True)
+    inner = chain(("a", says("a")), ("asks", asks), ("b", says("b")))
+    kept = chain(("a", says("a")), saver=True)
 
     async def calls(state: Items) -> Items:
         one = await kept.ainvoke({"items": ["one"]})
@@ -36,7 +36,7 @@ def graphs() -> dict[str, Any]:
     )
     return {
         "nested": nest(2, [count.node("a"), ("asks", asks), ("b", says("b"))]),
-        "called": line(("calls", calls)),
+        "called": chain(("calls", calls)),
         "wide": wide.compile(),
     }
 

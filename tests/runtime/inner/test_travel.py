@@ -8,9 +8,9 @@ from durable_graph import START, StateGraph, interrupt
 from durable_graph.errors import ConfigError
 from durable_graph.saver import Saver
 from durable_graph.types import Command, RunnableConfig
-from tests.runtime.inner.nests import Count, line, nest
+from tests.runtime.inner.nests import Count, nest
 from tests.runtime.inner.test_inspecting import innermost, ns_of
-from tests.runtime.kit import Items, collect, history, says
+from tests.runtime.kit import Items, chain, collect, history, says
 
 
 def asks(state: Items) -> Items:
@@ -39,7 +39,7 @@ async def test_siblings_and_graphs_around_are_as_they_were_there(
     """What had finished beside it has; what had not runs again."""
     count = Count()
     graph = StateGraph(Items)
-    graph.add_node("first", line(count.node("a"), count.node("b")))
+    graph.add_node("first", chain(count.node("a"), count.node("b")))
     graph.add_node(*count.node("second")).add_node("end", says("end"))
     graph.add_edge(START, "first").add_edge(START, "second").add_edge(["first", "second"], "end")
     compiled = graph.compile(saver)
@@ -121,8 +121,8 @@ async def test_an_outer_checkpoint_runs_graphs_within_from_their_start(
 ) -> None:
     """They had not begun there."""
     count = Count()
-    inner = line(count.node("a"), count.node("b"))
-    graph = line(count.node("before"), ("inner", inner), saver=saver)
+    inner = chain(count.node("a"), count.node("b"))
+    graph = chain(count.node("before"), ("inner", inner), saver=saver)
     await graph.ainvoke({}, config)
     named = next(s.config for s in await history(graph, config) if s.next == ("inner",))
     assert (await graph.ainvoke(None, named))["items"] == ["before", "before", "a", "b"]

@@ -9,8 +9,8 @@ import pytest
 from durable_graph import Command, get_runtime, get_stream_writer, interrupt
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
-from tests.runtime.inner.nests import line, nest
-from tests.runtime.kit import Items, collect, says
+from tests.runtime.inner.nests import nest
+from tests.runtime.kit import Items, chain, collect, says
 
 MODES: Any = ["values", "updates", "custom", "tasks", "checkpoints"]
 
@@ -126,7 +126,7 @@ async def test_checkpoints_name_the_ones_around(saver: Saver, config: RunnableCo
 
 async def test_a_node_can_watch_what_it_calls(saver: Saver, config: RunnableConfig) -> None:
     """And pass on what it likes, while the caller of its own graph sees it too."""
-    inner = line(("emits", emits), ("b", says("b")))
+    inner = chain(("emits", emits), ("b", says("b")))
 
     async def node(state: Items) -> Items:
         seen = await collect(inner.astream({}, stream_mode=["updates", "custom"]))
@@ -138,7 +138,7 @@ async def test_a_node_can_watch_what_it_calls(saver: Saver, config: RunnableConf
         seen[1][1]["emits"]["items"].append("changed")  # what one does to it is no other's
         return {}
 
-    graph = line(("node", node), saver=saver)
+    graph = chain(("node", node), saver=saver)
     events = await collect(graph.astream({}, config, stream_mode="updates", subgraphs=True))
     assert [data for _, data in events] == [
         {"emits": {"items": ["emits"]}},
@@ -151,7 +151,7 @@ async def test_leaving_a_stream_within_stops_that_graph_only(
     saver: Saver, config: RunnableConfig
 ) -> None:
     """The node that watched it goes on."""
-    inner = line(*((name, says(name)) for name in "abc"))
+    inner = chain(*((name, says(name)) for name in "abc"))
 
     async def node(state: Items) -> Items:
         stream = inner.astream({}, stream_mode="updates")
@@ -159,7 +159,7 @@ async def test_leaving_a_stream_within_stops_that_graph_only(
         await stream.aclose()
         return {"items": list(event)}
 
-    graph = line(("node", node), ("after", says("after")), saver=saver)
+    graph = chain(("node", node), ("after", says("after")), saver=saver)
     assert (await graph.ainvoke({}, config))["items"] == ["a", "after"]
 
 

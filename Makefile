@@ -3,6 +3,9 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+# Files of tests, not single ones, go to the workers: what a file sets up is set up once.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 
 .PHONY: help
 help: ## Show this help
@@ -19,13 +22,30 @@ $(VENV)/bench: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[dev,bench]'
 	@touch $@
 
+$(VENV)/services: $(VENV)/ready
+	$(BIN)/pip install --quiet --editable '.[dev,services]'
+	@touch $@
+
 .PHONY: demo
 demo: $(VENV)/ready ## Survey a source tree, killed in the middle and gone on with (DIR=... picks one)
 	$(BIN)/python examples/survey_demo.py --yes $(if $(DIR),'$(DIR)')
 
 .PHONY: test
-test: $(VENV)/ready lint ## Check style, types and imports, and run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/ready lint ## Check style, types and imports, and run the tests that need nothing else
+	$(PYTEST) -m "not services"
+
+.PHONY: test-all
+test-all: $(VENV)/services lint ## The same with the tests on real storage systems, which it starts itself
+	$(PYTEST)
+
+.PHONY: services
+services: ## Install the storage systems that test-all starts (Debian, Ubuntu)
+	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+		&& command -v redis-server >/dev/null && command -v pgbouncer >/dev/null; \
+	then echo "They are installed."; \
+	else $(SUDO) apt-get update --quiet=2 && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+		apt-get install --quiet=2 --yes --no-install-recommends postgresql redis-server pgbouncer; \
+	fi
 
 .PHONY: lint
 lint: $(VENV)/ready ## Check style, types and imports
@@ -40,7 +60,7 @@ format: $(VENV)/ready ## Put the code into its form
 	$(BIN)/ruff format .
 
 .PHONY: torture
-torture: $(VENV)/ready ## The crash, fault and simulation tests with their full counts (hours)
+torture: $(VENV)/services ## The crash, fault and simulation tests with their full counts (hours)
 	DURABLE_GRAPH_TORTURE=1 $(BIN)/python -m pytest tests/crash tests/simulation tests/backends tests/pure --timeout 7200
 
 .PHONY: bench

@@ -88,7 +88,7 @@ def test_files_exist(document: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_make_targets_exist(document: str) -> None:
     """What is to be made is known to make."""
-    for target in set(re.findall(r"(?:`|\$ )make ([a-z]+)", text_of(document))):
+    for target in set(re.findall(r"(?:`|\$ )make ([a-z-]+)", text_of(document))):
         subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
 
 

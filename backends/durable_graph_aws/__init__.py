@@ -1,0 +1,7 @@
+"""What the backends on AWS share: how a service is reached, and what its errors mean."""
+
+from durable_graph_aws.errors import NothingDoneError, code_of
+from durable_graph_aws.options import AwsOptions, options_of
+from durable_graph_aws.service import Service, to_its_end
+
+__all__ = ["AwsOptions", "NothingDoneError", "Service", "code_of", "options_of", "to_its_end"]

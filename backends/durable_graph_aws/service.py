@@ -1,0 +1,148 @@
+"""Asking a service: again where that is safe, and with errors that say what has become of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
+from durable_graph_aws.clients import Clients, Name
+from durable_graph_aws.errors import Fate, fate_of, told, unknown
+from durable_graph_aws.options import AwsOptions
+
+if TYPE_CHECKING:
+    from aiobotocore.session import AioSession
+
+__all__ = ["Service", "to_its_end"]
+
+T = TypeVar("T")
+ClientT = TypeVar("ClientT")
+
+_FIRST_WAIT = 0.05
+_LONGEST_WAIT = 1.0
+# How often a service that is not there, or has not answered a read, is asked.
+_TRIES = 3
+
+
+class Service(Generic[ClientT]):
+    """A service of AWS's, for any number of event loops.
+
+    Args:
+        name: which one.
+        options: how it is reached.
+        client: a client of the user's own; it is used on one loop, and not closed.
+        session: where clients come from; the user's own, or a new one.
+        clock: for the time between two tries.
+        chance: for the jitter in it.
+    """
+
+    def __init__(
+        self,
+        name: Name,
+        options: AwsOptions,
+        *,
+        client: ClientT | None = None,
+        session: AioSession | None = None,
+        clock: Clock | None = None,
+        chance: Chance | None = None,
+    ) -> None:
+        self._clients: Clients[ClientT] = Clients(name, options, client=client, session=session)
+        self._patience = options.busy_timeout
+        self._clock = clock or SystemClock()
+        self._chance = chance or SystemChance()
+        self.requests = self.retries = 0
+        """How often something was asked, and how often again."""
+
+    @property
+    def loops(self) -> int:
+        """How many event loops have connections of their own."""
+        return self._clients.count
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._clients.closed
+
+    async def again(self, work: Callable[[ClientT], Awaitable[T]], what: str) -> T:
+        """Ask something that may be asked any number of times: what reads, or writes what is the
+        same each time and in nobody's way.
+
+        Args:
+            work: makes the requests.
+            what: what it does, for messages.
+
+        Raises:
+            StorageBusyError: the service was busy for `busy_timeout` seconds.
+            StorageError: it failed otherwise.
+            StorageClosedError: this was closed.
+        """
+        return await self._ask(work, what, writes=False)
+
+    async def once(self, work: Callable[[ClientT], Awaitable[T]], what: str) -> T:
+        """Ask something that changes what is stored: again only where it surely was not done.
+
+        Args:
+            work: makes one request; if it raises `NothingDoneError`, it is called again.
+            what: what it does, for messages.
+
+        Raises:
+            OutcomeUnknownError: it was sent, and it is not known what became of it.
+            StorageBusyError: the service was busy for `busy_timeout` seconds.
+            StorageError: it failed otherwise; nothing was written.
+            StorageClosedError: this was closed.
+        """
+        return await self._ask(work, what, writes=True)
+
+    async def aclose(self) -> None:
+        """Wait for what is under way, and close the connections; those of the user's stay."""
+        await self._clients.aclose()
+
+    async def _ask(self, work: Callable[[ClientT], Awaitable[T]], what: str, *, writes: bool) -> T:
+        begin = self._clock.monotonic()
+        wait, tries = _FIRST_WAIT, 0
+        while True:
+            tries += 1
+            self.requests += 1
+            try:
+                async with self._clients.use() as client:
+                    return await work(client)
+            except Exception as error:
+                fate = fate_of(error)
+                if fate is None:
+                    raise
+                spent = self._clock.monotonic() - begin
+                if not self._is_tried_again(fate, tries, spent + wait, writes=writes):
+                    if fate is Fate.UNKNOWN:
+                        raise unknown(error, what, writes=writes) from error
+                    raise told(error, fate, what, spent) from error
+            self.retries += 1
+            # Those who were refused together do not come back together.
+            await self._clock.sleep(wait * (0.5 + self._chance.uniform() / 2))
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _is_tried_again(self, fate: Fate, tries: int, spent: float, *, writes: bool) -> bool:
+        if fate is Fate.BUSY:
+            return spent < self._patience
+        if fate is Fate.UNREACHED or (fate is Fate.UNKNOWN and not writes):
+            return tries < _TRIES
+        return False
+
+
+async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
+    """Make a call to its end even if the caller is cancelled, who is told only then.
+
+    Else what has been sent could take effect after somebody has looked whether it did.
+    """
+    task = asyncio.ensure_future(call)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # nobody is told, and nobody need be
+    raise cancelled

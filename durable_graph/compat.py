@@ -23,7 +23,7 @@ from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.graph.state_graph import StateGraph
 from durable_graph.log.records import Head, Status
 from durable_graph.log.seal import open_header
-from durable_graph.ports.backend import HeadQuery
+from durable_graph.ports.backend import ThreadQuery
 from durable_graph.registry import open_saver
 from durable_graph.saver import Saver
 
@@ -79,9 +79,9 @@ async def check_compat(
             continue
         after: str | None = None
         while True:
-            query = HeadQuery(status=status, limit=_PAGE, after=after)
-            page = await saver.backend.heads(query)
-            for head in page.heads:
+            query = ThreadQuery(status=status, limit=_PAGE, after=after)
+            page = await saver.backend.threads(query)
+            for head in (thread.head for thread in page.threads if thread.head is not None):
                 found += await _look_at(graph, saver, head, due=status != "finished")
             after = page.next
             if after is None:
@@ -116,10 +116,8 @@ async def _look_at(
 
 async def _writer_of(saver: Saver, head: Head) -> str | None:
     """The graph that made a thread's last checkpoint, without reading what it holds."""
-    newest = await saver.backend.scan(
-        head.key, ((1, head.seq),), bodies=False, limit=_LAST, newest_first=True
-    )
-    for record in newest:
+    last = ((max(1, head.seq - _LAST + 1), head.seq),)
+    for record in reversed(await saver.backend.scan(head.key, last, bodies=False)):
         header = open_header(record, head.key.thread)
         if header.commit is not None and not header.ns:
             return header.commit.graph

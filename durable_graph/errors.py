@@ -100,6 +100,7 @@ __all__ = [
     "StorageFullError",
     "StoreError",
     "SwallowedInterruptError",
+    "ThreadArchivedError",
     "ThreadBusyError",
     "ThreadNotFoundError",
     "TransactionError",
@@ -315,6 +316,23 @@ class FencedError(DurableGraphError):
 
 class ThreadNotFoundError(DurableGraphError, LookupError):
     """No such thread."""
+
+
+class ThreadArchivedError(DurableGraphError):
+    """The thread was moved to an archive, and has to be brought back before it can be used.
+
+    Attributes:
+        thread_id: the thread.
+        where: the archive's name for it.
+    """
+
+    def __init__(self, thread_id: str, where: str) -> None:
+        super().__init__(
+            f"Thread {thread_id!r} was archived as {where}. Give the saver that archive, and the "
+            f"thread comes back when it is used."
+        )
+        self.thread_id = thread_id
+        self.where = where
 
 
 class CheckpointNotFoundError(DurableGraphError, LookupError):

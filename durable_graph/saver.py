@@ -13,7 +13,7 @@ from durable_graph.engine.owner import Lease
 from durable_graph.errors import ConfigError, IntegrityError, ThreadBusyError, ThreadNotFoundError
 from durable_graph.log.records import Head, Ranges, Record, Status, ThreadKey
 from durable_graph.log.seal import blob_digest, open_header, open_record
-from durable_graph.ports.backend import Append, HeadQuery, Outcome, Position, Removal
+from durable_graph.ports.backend import Append, Outcome, Position, Removal, ThreadQuery
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.sync import SyncSaver
@@ -109,11 +109,12 @@ class Saver(Keeper, SyncSaver):
         left = limit
         while left is None or left > 0:
             size = 100 if left is None else min(100, left)
-            page = await self.backend.heads(HeadQuery(status=status, limit=size, after=cursor))
-            for head in page.heads:
+            page = await self.backend.threads(ThreadQuery(status=status, limit=size, after=cursor))
+            heads = [thread.head for thread in page.threads if thread.head is not None]
+            for head in heads:
                 yield _info(head)
             if left is not None:
-                left -= len(page.heads)
+                left -= len(heads)
             cursor = page.next
             if cursor is None:
                 return

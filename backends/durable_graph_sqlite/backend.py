@@ -6,16 +6,21 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from durable_graph.errors import StorageError, ThreadNotFoundError, UnknownTypeError
+from durable_graph.errors import (
+    StorageError,
+    ThreadArchivedError,
+    ThreadNotFoundError,
+    UnknownTypeError,
+)
 from durable_graph.ports.backend import (
     Append,
     Capabilities,
+    Card,
     Head,
-    HeadPage,
-    HeadQuery,
     Liveness,
     Message,
     Outcome,
@@ -25,36 +30,39 @@ from durable_graph.ports.backend import (
     Reading,
     Record,
     Removal,
+    Thread,
     ThreadKey,
+    ThreadPage,
+    ThreadQuery,
     checkpoint_path,
 )
 from durable_graph.ports.clock import Clock, SystemClock
-from durable_graph_sqlite.connection import Connection
-from durable_graph_sqlite.guest import GuestError, guest
-from durable_graph_sqlite.rows import (
-    find_checkpoint,
-    from_cursor,
+from durable_graph.ports.paging import cursor_of, place_of
+from durable_graph.ports.rows import (
+    card_values,
     head_values,
-    read_records,
-    to_cursor,
+    to_card,
     to_head,
     to_message,
     to_process,
 )
-from durable_graph_sqlite.sql import QUERIES, schema
+from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.guest import GuestError, guest
+from durable_graph_sqlite.rows import find_checkpoint, read_records
+from durable_graph_sqlite.sql import QUERIES, migrations
 
 __all__ = ["SqliteBackend", "Synchronous"]
 
 T = TypeVar("T")
 Synchronous: TypeAlias = Literal["full", "normal"]
 
-_VERSION: Final = 1
 _APPLICATION: Final = 0x64677068  # "dgph", so that `file` knows what it is
 _LEVELS: Final = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 _POLL: Final = 0.05
 # Processes whose sign of life is this many leases old are forgotten.
 _FORGOTTEN: Final = 100.0
 _IN_MEMORY: Final = ":memory:"
+_HEAD: Final = 10  # columns of a head in a list; those of the card come after
 
 
 class SqliteBackend:
@@ -149,6 +157,7 @@ class SqliteBackend:
         def work(db: sqlite3.Connection) -> Reading | None:
             found = _head(db, thread)
             if found is None:
+                _refuse_archived(db, thread)
                 return None
             row, head = found
             messages = [to_message(m) for m in db.execute(QUERIES["waiting"], (row,))]
@@ -177,17 +186,13 @@ class SqliteBackend:
         ranges: Ranges,
         *,
         bodies: bool = True,
-        limit: int | None = None,
-        newest_first: bool = False,
     ) -> Sequence[Record]:
         def work(db: sqlite3.Connection) -> list[Record]:
             found = _head(db, thread)
             if found is None:
                 return []
             row, head = found
-            return read_records(
-                db, row, head.seq, ranges, bodies=bodies, limit=limit, newest_first=newest_first
-            )
+            return read_records(db, row, head.seq, ranges, bodies=bodies)
 
         return await self._look(work)
 
@@ -208,32 +213,53 @@ class SqliteBackend:
 
         return await self._look(work)
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
-        updated, name = from_cursor(query.after)
+    async def thread(self, thread: ThreadKey) -> Thread | None:
+        def work(db: sqlite3.Connection) -> Thread | None:
+            found, card = _head(db, thread), _card(db, thread)
+            if found is None and card is None:
+                return None
+            return Thread(thread, found[1] if found is not None else None, card)
 
-        def work(db: sqlite3.Connection) -> list[Head]:
-            rows = db.execute(
-                QUERIES["heads"],
-                {
-                    "tenant": query.tenant,
-                    "status": query.status,
-                    "updated": updated,
-                    "thread": name,
-                    "limit": query.limit + 1,
-                },
-            )
-            return [to_head(row) for row in rows]
+        return await self._look(work)
+
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
+        updated, name = place_of(query.after) if query.after is not None else (None, None)
+        wanted = {
+            "tenant": query.tenant,
+            "status": query.status,
+            "owner": query.owner,
+            "expired": query.expired,
+            "since": query.since,
+            "until": query.until,
+            "updated": updated,
+            "thread": name,
+        }
+
+        def work(db: sqlite3.Connection) -> list[Thread]:
+            rows = db.execute(QUERIES["threads"], wanted)
+            every = (_thread(query.tenant, row) for row in rows)
+            return list(islice(filter(query.wants, every), query.limit + 1))
 
         found = await self._look(work)
         page = found[: query.limit]
         more = len(found) > query.limit
-        return HeadPage(page, to_cursor(page[-1]) if more else None)
+        return ThreadPage(page, cursor_of(page[-1]) if more else None)
+
+    async def label(self, thread: ThreadKey, card: Card) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            db.execute("BEGIN IMMEDIATE")
+            done = _put_card(db, thread, card) or _card(db, thread) == card
+            db.execute("COMMIT")
+            return done
+
+        return await self._writer.call(work, writes=True)
 
     async def post(self, thread: ThreadKey, message: Message) -> Message:
         def work(db: sqlite3.Connection) -> Message:
             db.execute("BEGIN IMMEDIATE")
             found = _head(db, thread)
             if found is None:
+                _refuse_archived(db, thread)
                 raise ThreadNotFoundError(f"There is no thread {thread.thread!r}.")
             values = (message.id, message.kind, message.body, message.by, message.time)
             db.execute(QUERIES["post"], (found[0], *values))
@@ -243,14 +269,11 @@ class SqliteBackend:
 
         return await self._writer.call(work, writes=True)
 
-    async def beat(self, process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
+    async def beat(self, process: Process | None) -> Sequence[Liveness]:
         def work(db: sqlite3.Connection) -> list[Liveness]:
             if process is not None:
                 db.execute("BEGIN IMMEDIATE")
-                if leaving:
-                    db.execute(QUERIES["leave"], (process.id,))
-                else:
-                    self._beat(db, process)
+                self._beat(db, process)
                 db.execute("COMMIT")
             return self._processes(db)
 
@@ -261,32 +284,11 @@ class SqliteBackend:
     async def remove(self, thread: ThreadKey, what: Removal) -> bool:
         def work(db: sqlite3.Connection) -> bool:
             db.execute("BEGIN IMMEDIATE")
-            found = _head(db, thread)
-            if found is None:
-                return False
-            row, head = found
-            if what.everything:
-                for name in ("drop_thread", "drop_records", "drop_blobs", "drop_messages"):
-                    db.execute(QUERIES[name], (row,))
-            elif what.expected != Position.of(head):
-                return False
-            else:
-                spans = [(row, first, last) for first, last in what.bodies]
-                db.executemany(QUERIES["drop_bodies"], spans)
-                db.executemany(QUERIES["drop_blob"], [(row, digest) for digest in what.blobs])
-                fenced = head_values(replace(head, epoch=head.epoch + 1))
-                key = (*thread, head.seq, head.epoch, head.link)
-                db.execute(QUERIES["extend"], (*fenced, *key))
-            db.execute("COMMIT")
-            return True
-
-        def rolled_back(db: sqlite3.Connection) -> bool:
-            done = work(db)
-            if not done:
-                db.execute("ROLLBACK")
+            done = _remove_all(db, thread, what) if what.everything else _prune(db, thread, what)
+            db.execute("COMMIT" if done else "ROLLBACK")
             return done
 
-        return await self._writer.call(rolled_back, writes=True)
+        return await self._writer.call(work, writes=True)
 
     async def changed(self, thread: ThreadKey, seen: Position) -> None:
         def work(db: sqlite3.Connection) -> Position | None:
@@ -295,6 +297,14 @@ class SqliteBackend:
 
         while await self._look(work) == seen:
             await self._clock.sleep(_POLL)
+
+    def statistics(self) -> Mapping[str, float]:
+        """``calls`` that waited for or were at work in the file, and ``writes`` among them."""
+        calls = {id(each): each for each in (self._writer, self._reader)}.values()
+        return {
+            "calls": sum(each.calls for each in calls),
+            "writes": self._writer.writes,
+        }
 
     async def aclose(self) -> None:
         await self._reader.close()
@@ -343,15 +353,15 @@ class SqliteBackend:
         db.execute("PRAGMA cell_size_check = ON")
         db.execute(f"PRAGMA synchronous = {_LEVELS[self._synchronous]}")
         db.execute("BEGIN")
-        known = self._is_ours(db)  # before anything of it is changed
+        version = self._version(db)  # before anything of it is changed
         db.execute("COMMIT")
         if self.path != _IN_MEMORY:
             self._write_ahead(db)
-        if not known:
-            self._create(db)
+        if version < len(migrations()):
+            self._migrate(db)
 
-    def _is_ours(self, db: sqlite3.Connection) -> bool:
-        """Whether the file holds threads already; it does not if it is new.
+    def _version(self, db: sqlite3.Connection) -> int:
+        """The version that the file has: 0 if it is new.
 
         Raises:
             StorageError: it is a database of something else.
@@ -364,13 +374,14 @@ class SqliteBackend:
                 raise StorageError(
                     f"{self.path} is a SQLite file of something else. Use another file."
                 )
-            return False
-        if version != _VERSION:
+            return 0
+        known = len(migrations())
+        if not 1 <= version <= known:
             raise UnknownTypeError(
-                f"{self.path} has schema version {version}; this version reads {_VERSION}. "
+                f"{self.path} has schema version {version}; this version reads up to {known}. "
                 f"It was written by a newer one: upgrade."
             )
-        return True
+        return int(version)
 
     def _write_ahead(self, db: sqlite3.Connection) -> None:
         (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -382,13 +393,14 @@ class SqliteBackend:
                 f"is the usual cause. Move the file, or accept less with allow_weaker=True."
             )
 
-    def _create(self, db: sqlite3.Connection) -> None:
+    def _migrate(self, db: sqlite3.Connection) -> None:
         db.execute("BEGIN IMMEDIATE")
-        if not self._is_ours(db):  # nobody has been faster
-            for statement in schema().split(";\n"):
+        # Only now does nobody else migrate: whoever was faster has done some or all of it.
+        for migration in migrations()[self._version(db) :]:
+            for statement in migration.split(";\n"):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version = {_VERSION}")
-            db.execute(f"PRAGMA application_id = {_APPLICATION}")
+        db.execute(f"PRAGMA user_version = {len(migrations())}")
+        db.execute(f"PRAGMA application_id = {_APPLICATION}")
         db.execute("COMMIT")
 
 
@@ -401,7 +413,9 @@ def _append(db: sqlite3.Connection, append: Append, rows: list[tuple[Any, ...]])
         key = (tenant, thread, expected.seq, expected.epoch, expected.link)
         row = db.execute(QUERIES["extend"], (*values, *key)).fetchone()
     else:
-        row = db.execute(QUERIES["create"], (tenant, thread, *values)).fetchone()
+        row = None
+        if _may_begin(db, append):
+            row = db.execute(QUERIES["create"], (tenant, thread, *values)).fetchone()
     if row is None:
         last = append.records[-1]
         again = db.execute(QUERIES["is_stored"], (tenant, thread, last.seq, last.link)).fetchone()
@@ -434,9 +448,82 @@ def _until_commit(records: Sequence[Record]) -> Sequence[Record]:
     return records
 
 
+def _may_begin(db: sqlite3.Connection, append: Append) -> bool:
+    """Whether a new log may be stored, as far as cards have a say; if so, its card is."""
+    key = append.head.key
+    if append.card is None:
+        card = _card(db, key)
+        return card is None or card.archived is None
+    # Nothing of an append that is refused may stay, and that of a log that is there already is.
+    return _head(db, key) is None and _put_card(db, key, append.card)
+
+
+def _put_card(db: sqlite3.Connection, key: ThreadKey, card: Card) -> bool:
+    """Store a card in the place of the one before it, if that is there."""
+    values = (*card_values(key, card), *key)
+    if card.version == 1:
+        return db.execute(QUERIES["first_card"], values).fetchone() is not None
+    return db.execute(QUERIES["next_card"], (*values, card.version - 1)).fetchone() is not None
+
+
+def _remove_all(db: sqlite3.Connection, thread: ThreadKey, what: Removal) -> bool:
+    found = db.execute(QUERIES["head"], thread).fetchone()
+    if what.expected is not None and (
+        found is None or what.expected != Position.of(to_head(*thread, found[1:]))
+    ):
+        return False
+    card = db.execute(QUERIES["card"], thread).fetchone()
+    if found is None and card is None:
+        return False
+    if what.card is None:
+        db.execute(QUERIES["drop_card"], thread)
+    elif not _put_card(db, thread, what.card):
+        return False
+    if found is not None:
+        for name in ("drop_thread", "drop_records", "drop_blobs", "drop_messages"):
+            db.execute(QUERIES[name], (found[0],))
+    return True
+
+
+def _prune(db: sqlite3.Connection, thread: ThreadKey, what: Removal) -> bool:
+    found = _head(db, thread)
+    if found is None or what.expected != Position.of(found[1]):
+        return False
+    row, head = found
+    spans = [(row, first, last) for first, last in what.bodies]
+    db.executemany(QUERIES["drop_bodies"], spans)
+    db.executemany(QUERIES["drop_blob"], [(row, digest) for digest in what.blobs])
+    fenced = head_values(replace(head, epoch=head.epoch + 1))
+    db.execute(QUERIES["extend"], (*fenced, *thread, head.seq, head.epoch, head.link))
+    return True
+
+
 def _head(db: sqlite3.Connection, thread: ThreadKey) -> tuple[int, Head] | None:
     row = db.execute(QUERIES["head"], thread).fetchone()
-    return None if row is None else (row[0], to_head(row))
+    return None if row is None else (row[0], to_head(*thread, row[1:]))
+
+
+def _card(db: sqlite3.Connection, thread: ThreadKey) -> Card | None:
+    row = db.execute(QUERIES["card"], thread).fetchone()
+    return None if row is None else to_card(thread, row)
+
+
+def _refuse_archived(db: sqlite3.Connection, thread: ThreadKey) -> None:
+    card = _card(db, thread)
+    if card is not None and card.archived is not None:
+        raise ThreadArchivedError(thread.thread, card.archived)
+
+
+def _thread(tenant: str, row: Sequence[Any]) -> Thread:
+    """A thread in a row of the list."""
+    _, name, *values = row
+    key = ThreadKey(tenant, name)
+    head, card = values[:_HEAD], values[_HEAD:]
+    return Thread(
+        key,
+        to_head(tenant, name, head) if head[0] is not None else None,
+        to_card(key, card) if card[0] is not None else None,
+    )
 
 
 def _boot_id() -> str | None:

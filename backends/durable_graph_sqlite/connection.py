@@ -80,6 +80,16 @@ class Connection:
         self._finalizer = weakref.finalize(self, _stop, self._inner._tx, self._held)
         _forks.watch(self)
 
+    @property
+    def calls(self) -> int:
+        """How many callables it has run."""
+        return self._held.calls
+
+    @property
+    def writes(self) -> int:
+        """How many of them were there to write."""
+        return self._held.writes
+
     async def call(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         """Run a callable in the connection's thread.
 
@@ -97,6 +107,8 @@ class Connection:
         held, path = self._held, self._path
 
         def step() -> None:
+            held.calls += 1
+            held.writes += writes
             try:
                 result = held.run(work)
             except BaseException as error:
@@ -217,6 +229,7 @@ class _Held:
         self._configure = configure
         self._busy_timeout = busy_timeout
         self._connection: sqlite3.Connection | None = None
+        self.calls = self.writes = 0
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._connection is None:

@@ -32,20 +32,57 @@ ON CONFLICT (thread_id, digest) DO NOTHING;
 UPDATE messages SET verdict = ? WHERE thread_id = ? AND message = ?;
 
 -- name: head
-SELECT id, tenant, thread, seq, epoch, link, secret, status, owner, state, created, updated,
-    checksum
+SELECT id, seq, epoch, link, secret, status, owner, state, created, updated, checksum
 FROM threads WHERE tenant = ? AND thread = ?;
 
--- name: heads
--- Newest change first, from a cursor on.
-SELECT id, tenant, thread, seq, epoch, link, secret, status, owner, state, created, updated,
-    checksum
-FROM threads
-WHERE tenant = :tenant
-  AND (:status IS NULL OR status = :status)
-  AND (:updated IS NULL OR (updated, thread) < (:updated, :thread))
-ORDER BY updated DESC, thread DESC
-LIMIT :limit;
+-- name: card
+SELECT version, owner, tags, metadata, expires, archived, time, body, checksum
+FROM cards WHERE tenant = ? AND thread = ?;
+
+-- name: first_card
+INSERT INTO cards (
+    version, owner, tags, metadata, expires, archived, time, body, checksum, tenant, thread
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant, thread) DO NOTHING
+RETURNING id;
+
+-- name: next_card
+UPDATE cards
+SET version = ?, owner = ?, tags = ?, metadata = ?, expires = ?, archived = ?, time = ?, body = ?,
+    checksum = ?
+WHERE tenant = ? AND thread = ? AND version = ?
+RETURNING id;
+
+-- name: drop_card
+DELETE FROM cards WHERE tenant = ? AND thread = ?;
+
+-- name: threads
+-- Newest change first, from a cursor on. Of cards, tags and metadata are looked at by the caller.
+SELECT t.updated AS changed, t.thread AS name, t.seq, t.epoch, t.link, t.secret, t.status, t.owner,
+    t.state, t.created, t.updated, t.checksum, c.version, c.owner, c.tags, c.metadata, c.expires,
+    c.archived, c.time, c.body, c.checksum
+FROM threads t LEFT JOIN cards c ON c.tenant = t.tenant AND c.thread = t.thread
+WHERE t.tenant = :tenant
+  AND (:status IS NULL OR t.status = :status)
+  AND (:owner IS NULL OR c.owner = :owner)
+  AND (:expired IS NULL OR c.expires <= :expired)
+  AND (:since IS NULL OR t.updated >= :since)
+  AND (:until IS NULL OR t.updated < :until)
+  AND (:updated IS NULL OR (t.updated, t.thread) < (:updated, :thread))
+UNION ALL
+SELECT c.time AS changed, c.thread AS name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, c.version, c.owner, c.tags, c.metadata, c.expires, c.archived, c.time, c.body, c.checksum
+FROM cards c
+WHERE c.tenant = :tenant
+  AND NOT EXISTS (SELECT 1 FROM threads t WHERE t.tenant = c.tenant AND t.thread = c.thread)
+  AND (:status IS NULL OR :status = 'new')
+  AND (:owner IS NULL OR c.owner = :owner)
+  AND (:expired IS NULL OR c.expires <= :expired)
+  AND (:since IS NULL OR c.time >= :since)
+  AND (:until IS NULL OR c.time < :until)
+  AND (:updated IS NULL OR (c.time, c.thread) < (:updated, :thread))
+ORDER BY changed DESC, name DESC;
 
 -- name: records
 SELECT seq, kind, checkpoint, header, body, digest, link FROM records
@@ -85,9 +122,6 @@ WHERE thread_id = ? AND message = ?;
 -- name: beat
 INSERT INTO processes (id, host, pid, started, boot, beat, lease) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET beat = excluded.beat, lease = excluded.lease, boot = excluded.boot;
-
--- name: leave
-DELETE FROM processes WHERE id = ?;
 
 -- name: forget
 -- Those that were there before this boot, or whose last sign of life is many leases old.

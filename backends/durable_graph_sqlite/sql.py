@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-__all__ = ["QUERIES", "schema"]
+__all__ = ["QUERIES", "migrations", "schema"]
 
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -25,8 +25,15 @@ def _queries() -> dict[str, str]:
 
 @cache
 def schema() -> str:
-    """What a new file begins with."""
+    """What a file of the present version consists of."""
     return (files(__package__) / "schema.sql").read_text()
+
+
+@cache
+def migrations() -> tuple[str, ...]:
+    """What brings a file from each version to the next; the first makes one of nothing."""
+    folder = files(__package__) / "migrations"
+    return tuple(file.read_text() for file in sorted(folder.iterdir(), key=lambda file: file.name))
 
 
 QUERIES: Final = _queries()

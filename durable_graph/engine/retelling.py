@@ -150,9 +150,8 @@ class _Reader:
         """
         while seq > 1:
             first = max(1, seq - _PAGE)
-            ranges = ((first, seq - 1),)
-            page = await self._keeper.backend.scan(self._key, ranges, newest_first=True)
-            for record in page:
+            page = await self._keeper.backend.scan(self._key, ((first, seq - 1),))
+            for record in reversed(page):
                 header = open_header(record, self._key.thread)
                 if header.commit is not None and not header.ns:
                     await self._fold(extend(header.commit.path, record.seq))

@@ -7,9 +7,9 @@ code: an implementation that passes it can be used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from durable_graph.decisions.liveness import Identity, Liveness, Process
 from durable_graph.log.records import Head, Ranges, Record, Status, ThreadKey
@@ -19,9 +19,8 @@ __all__ = [
     "Append",
     "Backend",
     "Capabilities",
+    "Card",
     "Head",
-    "HeadPage",
-    "HeadQuery",
     "Identity",
     "Liveness",
     "Message",
@@ -32,10 +31,20 @@ __all__ = [
     "Reading",
     "Record",
     "Removal",
+    "Scalar",
+    "Thread",
     "ThreadKey",
+    "ThreadPage",
+    "ThreadQuery",
     "Transactional",
     "checkpoint_path",
+    "next_card",
+    "same_scalar",
 ]
+
+
+Scalar: TypeAlias = str | int | float | bool | None
+"""What a thread's metadata can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,34 @@ class Position:
         return cls(head.seq, head.epoch, head.link)
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is known of a thread beside its log, and changed apart from it.
+
+    A thread may have a card without a log: before its first run, once it was moved elsewhere, or
+    as the trace of one that was deleted.
+
+    Attributes:
+        version: 1, 2, ...: a card is stored only in the place of the one before it.
+        owner: whose thread it is, in the user's own terms.
+        tags: words to find it by, each once, in order.
+        metadata: values to find it by.
+        expires: when it may be deleted, Unix time.
+        archived: where its log is, if not here.
+        time: when the card was made, Unix time.
+        body: the rest, JSON; storage does not look into it.
+    """
+
+    version: int
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    expires: float | None = None
+    archived: str | None = None
+    time: float = 0.0
+    body: bytes = b"{}"
+
+
 @dataclass(slots=True)
 class Append:
     """An extension of one thread's log.
@@ -81,6 +118,8 @@ class Append:
         records: the records between the two; never empty.
         blobs: large values by digest, which the records refer to. Storing one again is harmless.
         settled: verdicts on messages of the inbox: empty if taken up, else why not.
+        card: of a new log: the thread's next card, stored with it. A whole thread that is brought
+            back from where it was archived comes so.
     """
 
     expected: Position | None
@@ -88,6 +127,7 @@ class Append:
     records: Sequence[Record]
     blobs: Mapping[str, bytes]
     settled: Mapping[str, str]
+    card: Card | None = None
 
 
 class Outcome(Enum):
@@ -140,28 +180,83 @@ class Reading:
     messages: Sequence[Message] = ()
 
 
+@dataclass(slots=True)
+class Thread:
+    """A thread without what it holds: the head of its log, its card, or both."""
+
+    key: ThreadKey
+    head: Head | None
+    card: Card | None
+
+    @property
+    def updated(self) -> float:
+        """Its place in a list, Unix time: when its log changed, or its card if there is no log."""
+        if self.head is not None:
+            return self.head.updated
+        return self.card.time if self.card is not None else 0.0
+
+
 @dataclass(frozen=True, slots=True)
-class HeadQuery:
-    """Which threads to list, and how. Newest change first.
+class ThreadQuery:
+    """Which threads to list, and how. Newest change first; at the same time, by name, backwards.
 
     Attributes:
         tenant: whose threads.
-        status: only threads of this status.
+        status: only threads whose log has this status; "new" for those that have none.
+        owner: only threads whose card names this owner.
+        tags: only threads whose card has all of these.
+        metadata: only threads whose card has all of these values.
+        since: only threads that changed then or later, Unix time.
+        until: only threads that changed before then.
+        expired: only threads whose card says that they may be deleted by then.
         limit: how many at most.
         after: the cursor of the page before.
     """
 
     tenant: str = ""
-    status: Status | None = None
+    status: Status | Literal["new"] | None = None
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    since: float | None = None
+    until: float | None = None
+    expired: float | None = None
     limit: int = 100
     after: str | None = None
 
+    def wants(self, thread: Thread) -> bool:
+        """Whether a thread is among those that are asked for, pages apart."""
+        head, card = thread.head, thread.card
+        if thread.key.tenant != self.tenant:
+            return False
+        if self.status is not None and self.status != (head.status if head is not None else "new"):
+            return False
+        if self.since is not None and thread.updated < self.since:
+            return False
+        if self.until is not None and thread.updated >= self.until:
+            return False
+        if self.owner is None and not self.tags and not self.metadata and self.expired is None:
+            return True
+        return card is not None and self._wants_card(card)
+
+    def _wants_card(self, card: Card) -> bool:
+        if self.expired is not None and (card.expires is None or card.expires > self.expired):
+            return False
+        return (
+            self.owner in (None, card.owner)
+            and all(tag in card.tags for tag in self.tags)
+            and all(
+                name in card.metadata and same_scalar(card.metadata[name], value)
+                for name, value in self.metadata.items()
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class HeadPage:
+class ThreadPage:
     """Some threads, and where to go on listing; ``None`` at the end."""
 
-    heads: Sequence[Head]
+    threads: Sequence[Thread]
     next: str | None
 
 
@@ -170,16 +265,18 @@ class Removal:
     """What to remove from a thread.
 
     Attributes:
-        everything: the whole thread, its blobs and its messages.
-        expected: for a part: the position at which it was found to be of no use any more.
+        everything: the whole thread, its blobs, its messages and its card.
+        expected: the position at which it was found to be of no use any more; needed for a part.
         bodies: for a part: the records whose bodies go; headers and digests stay.
         blobs: for a part: the large values that go.
+        card: of everything: the thread's next card, which stays.
     """
 
     everything: bool = False
     expected: Position | None = None
     bodies: Ranges = ()
     blobs: Sequence[str] = ()
+    card: Card | None = None
 
 
 class Backend(Protocol):
@@ -207,6 +304,10 @@ class Backend(Protocol):
         same link is `APPLIED` without being stored again, so that a caller who lost the answer
         may ask again. A batch holds one append per thread at most.
 
+        A new log is refused where the card says that the log is elsewhere, unless the append
+        brings the thread's next card; and one that brings a card is refused if that is not the
+        next.
+
         Args:
             batch: the appends.
             beat: a sign of life of this process, to be stored in the same go.
@@ -224,11 +325,13 @@ class Backend(Protocol):
         *,
         unless: Position | None = None,
     ) -> Reading | None:
-        """Head and records of a thread, at its head or at a checkpoint; ``None`` if it does not
-        exist.
+        """Head and records of a thread, at its head or at a checkpoint; ``None`` if it has no log.
 
         The records are those on the position's path. Each comes with the link of the record
         before it. At the head, they are left out if the head is where the caller knows it.
+
+        Raises:
+            ThreadArchivedError: its log was moved elsewhere.
         """
         ...
 
@@ -238,8 +341,6 @@ class Backend(Protocol):
         ranges: Ranges,
         *,
         bodies: bool = True,
-        limit: int | None = None,
-        newest_first: bool = False,
     ) -> Sequence[Record]:
         """Records by sequence number, those that exist; without their bodies if so asked."""
         ...
@@ -248,8 +349,23 @@ class Backend(Protocol):
         """Large values by digest; those that are missing are left out."""
         ...
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
-        """Threads, without reading what they hold."""
+    async def thread(self, thread: ThreadKey) -> Thread | None:
+        """A thread without what it holds; ``None`` if it has neither log nor card."""
+        ...
+
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
+        """Threads, without reading what they hold.
+
+        Threads that rest while the pages are followed are each told exactly once.
+        """
+        ...
+
+    async def label(self, thread: ThreadKey, card: Card) -> bool:
+        """Store a thread's card, whether it has a log or not.
+
+        ``False``, and nothing stored, unless the card that is there is of the version before; if
+        it is this very card already, ``True``.
+        """
         ...
 
     async def post(self, thread: ThreadKey, message: Message) -> Message:
@@ -258,26 +374,39 @@ class Backend(Protocol):
         Posting an id again changes nothing, and so tells the verdict once there is one.
 
         Raises:
-            ThreadNotFoundError: there is no such thread.
+            ThreadNotFoundError: there is no such log.
+            ThreadArchivedError: it was moved elsewhere.
         """
         ...
 
-    async def beat(self, process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
-        """Store a sign of life of a process, or forget it; returns what is known of all."""
+    async def beat(self, process: Process | None) -> Sequence[Liveness]:
+        """Store a sign of life of a process, if one is given; returns what is known of all.
+
+        Those that have not been heard of for many leases are forgotten at some time.
+        """
         ...
 
     async def remove(self, thread: ThreadKey, what: Removal) -> bool:
         """Remove a thread or a part of it; ``False`` if it is not there (any more).
 
-        A part is removed only if the log is still at the expected position, and in the same
-        atomic operation the thread's epoch grows by one: whoever has read the thread before could
-        otherwise put a branch behind what is gone. After a thread was removed, or a part of it,
-        an append that expects an earlier position is refused.
+        Where a position is expected, nothing is removed unless the log is still there; where a
+        card is to stay, unless it is the next. A thread that has nothing but a card is removed
+        like any other. A part is removed only if the log is still at the expected position, and
+        in the same atomic operation the thread's epoch grows by one: whoever has read the thread
+        before could otherwise put a branch behind what is gone. After a thread was removed, or a
+        part of it, an append that expects an earlier position is refused.
         """
         ...
 
     async def changed(self, thread: ThreadKey, seen: Position) -> None:
         """Return once the thread is not at this position any more; at once if it is not now."""
+        ...
+
+    def statistics(self) -> Mapping[str, float]:
+        """What it holds and has done, as numbers by name, such as ``connections`` or ``retries``.
+
+        Names and meanings are the backend's own, and in its documentation.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -305,6 +434,16 @@ class Transactional(Backend, Protocol):
             OutcomeUnknownError: all of it may have been stored.
         """
         ...
+
+
+def same_scalar(one: Scalar, other: Scalar) -> bool:
+    """Whether two values of metadata are the same: 1 is 1.0, but not `True`, as in JSON."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def next_card(card: Card, stored: Card | None) -> bool:
+    """Whether a card may take the place of the one that is stored."""
+    return card.version == (stored.version if stored is not None else 0) + 1
 
 
 def checkpoint_path(commit: Record, thread: str) -> Ranges:

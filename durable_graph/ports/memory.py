@@ -9,21 +9,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from durable_graph.decisions.liveness import Liveness, Process
-from durable_graph.errors import StorageClosedError, ThreadNotFoundError
+from durable_graph.errors import StorageClosedError, ThreadArchivedError, ThreadNotFoundError
 from durable_graph.log.records import Head, Ranges, Record, ThreadKey
 from durable_graph.ports.backend import (
     Append,
     Capabilities,
-    HeadPage,
-    HeadQuery,
+    Card,
     Message,
     Outcome,
     Position,
     Reading,
     Removal,
+    Thread,
+    ThreadPage,
+    ThreadQuery,
     checkpoint_path,
+    next_card,
 )
 from durable_graph.ports.clock import Clock, SystemClock
+from durable_graph.ports.paging import cursor_of, place, place_of
 
 __all__ = ["InMemoryBackend"]
 
@@ -51,6 +55,7 @@ class InMemoryBackend:
         # Reentrant, since a call that is collected while its thread is in here ends in here, too.
         self._lock = threading.RLock()
         self._threads: dict[ThreadKey, _Thread] = {}
+        self._cards: dict[ThreadKey, Card] = {}
         self._beats: dict[str, tuple[Process, float]] = {}
         self._closed = False
 
@@ -80,6 +85,7 @@ class InMemoryBackend:
     ) -> Reading | None:
         stored = self._threads.get(thread)
         if stored is None:
+            self._refuse_archived(thread)
             return None
         messages = [m for m in stored.messages.values() if m.verdict is None]
         if checkpoint is None and unless is not None and unless == Position.of(stored.head):
@@ -103,15 +109,10 @@ class InMemoryBackend:
         ranges: Ranges,
         *,
         bodies: bool = True,
-        limit: int | None = None,
-        newest_first: bool = False,
     ) -> Sequence[Record]:
         with self._lock:
             stored = self._threads.get(thread)
             found = [] if stored is None else list(self._pick(stored, ranges))
-        if newest_first:
-            found.reverse()
-        found = found[:limit]
         return found if bodies else [replace(record, body=None) for record in found]
 
     async def blobs(self, thread: ThreadKey, digests: Sequence[str]) -> Mapping[str, bytes]:
@@ -120,36 +121,48 @@ class InMemoryBackend:
             known = stored.blobs if stored is not None else {}
             return {digest: known[digest] for digest in digests if digest in known}
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
+    async def thread(self, thread: ThreadKey) -> Thread | None:
         with self._lock:
-            found = [
-                stored.head
-                for stored in self._threads.values()
-                if stored.head.key.tenant == query.tenant
-                and query.status in (None, stored.head.status)
-            ]
-        found.sort(key=_place, reverse=True)
+            return self._thread(thread)
+
+    def _thread(self, thread: ThreadKey) -> Thread | None:
+        stored, card = self._threads.get(thread), self._cards.get(thread)
+        if stored is None and card is None:
+            return None
+        return Thread(thread, stored.head if stored is not None else None, card)
+
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
+        with self._lock:
+            every = map(self._thread, {**self._threads, **self._cards})
+            found = [thread for thread in every if thread is not None and query.wants(thread)]
+        found.sort(key=place, reverse=True)
         if query.after is not None:
-            after = _place_of(query.after)
-            found = [head for head in found if _place(head) < after]
+            after = place_of(query.after)
+            found = [thread for thread in found if place(thread) < after]
         page = found[: query.limit]
-        return HeadPage(page, cursor_of(page[-1]) if len(found) > query.limit else None)
+        return ThreadPage(page, cursor_of(page[-1]) if len(found) > query.limit else None)
+
+    async def label(self, thread: ThreadKey, card: Card) -> bool:
+        with self._lock:
+            stored = self._cards.get(thread)
+            if next_card(card, stored):
+                self._cards[thread] = card
+                return True
+            return card == stored
 
     async def post(self, thread: ThreadKey, message: Message) -> Message:
         with self._lock:
             stored = self._threads.get(thread)
             if stored is None:
+                self._refuse_archived(thread)
                 raise ThreadNotFoundError(f"There is no thread {thread.thread!r}.")
             return stored.messages.setdefault(message.id, message)
 
-    async def beat(self, process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
+    async def beat(self, process: Process | None) -> Sequence[Liveness]:
         with self._lock:
             now = self._clock.monotonic()
             if process is not None:
-                if leaving:
-                    self._beats.pop(process.id, None)
-                else:
-                    self._beats[process.id] = (process, now)
+                self._beats[process.id] = (process, now)
             return [Liveness(known, now - seen) for known, seen in self._beats.values()]
 
     async def remove(self, thread: ThreadKey, what: Removal) -> bool:
@@ -158,13 +171,12 @@ class InMemoryBackend:
 
     def _remove(self, thread: ThreadKey, what: Removal) -> bool:
         stored = self._threads.get(thread)
-        if stored is None:
+        position = Position.of(stored.head) if stored is not None else None
+        if what.expected is not None and what.expected != position:
             return False
         if what.everything:
-            del self._threads[thread]
-            _wake(stored)
-            return True
-        if what.expected != Position.of(stored.head):
+            return self._remove_all(thread, stored, what.card)
+        if stored is None or what.expected is None:
             return False
         for first, last in what.bodies:
             for seq in range(max(first, 1), min(last, len(stored.records)) + 1):
@@ -173,6 +185,21 @@ class InMemoryBackend:
             stored.blobs.pop(digest, None)
         stored.head = replace(stored.head, epoch=stored.head.epoch + 1)
         _wake(stored)
+        return True
+
+    def _remove_all(self, thread: ThreadKey, stored: _Thread | None, stays: Card | None) -> bool:
+        card = self._cards.get(thread)
+        if stored is None and card is None:
+            return False
+        if stays is not None and not next_card(stays, card):
+            return False
+        self._threads.pop(thread, None)
+        if stays is not None:
+            self._cards[thread] = stays
+        else:
+            self._cards.pop(thread, None)
+        if stored is not None:
+            _wake(stored)
         return True
 
     async def changed(self, thread: ThreadKey, seen: Position) -> None:
@@ -193,6 +220,10 @@ class InMemoryBackend:
                     if woken in stored.watchers:
                         stored.watchers.remove(woken)
 
+    def statistics(self) -> Mapping[str, float]:
+        with self._lock:
+            return {"threads": len(self._threads), "cards": len(self._cards)}
+
     async def aclose(self) -> None:
         with self._lock:
             self._closed = True
@@ -206,6 +237,8 @@ class InMemoryBackend:
         if position != append.expected:
             return Outcome.APPLIED if _is_stored(stored, append) else Outcome.REFUSED
         if stored is None:
+            if not self._may_begin(append):
+                return Outcome.REFUSED
             stored = self._threads[key] = _Thread(append.head)
         stored.records.extend(append.records)
         if append.blobs:
@@ -218,23 +251,25 @@ class InMemoryBackend:
             _wake(stored)
         return Outcome.APPLIED
 
+    def _may_begin(self, append: Append) -> bool:
+        """Whether a new log may be stored; if so, its card is."""
+        key = append.head.key
+        card = self._cards.get(key)
+        if append.card is None:
+            return card is None or card.archived is None
+        if not next_card(append.card, card):
+            return False
+        self._cards[key] = append.card
+        return True
+
+    def _refuse_archived(self, thread: ThreadKey) -> None:
+        card = self._cards.get(thread)
+        if card is not None and card.archived is not None:
+            raise ThreadArchivedError(thread.thread, card.archived)
+
     def _pick(self, stored: _Thread, ranges: Ranges) -> Iterator[Record]:
         for first, last in ranges:
             yield from stored.records[max(first, 1) - 1 : max(last, 0)]
-
-
-def cursor_of(head: Head) -> str:
-    """Where a head stands in a list, newest change first, as text."""
-    return f"{head.updated!r} {head.key.thread}"
-
-
-def _place(head: Head) -> tuple[float, str]:
-    return head.updated, head.key.thread
-
-
-def _place_of(cursor: str) -> tuple[float, str]:
-    updated, _, thread = cursor.partition(" ")
-    return float(updated), thread
 
 
 def _is_stored(stored: _Thread | None, append: Append) -> bool:

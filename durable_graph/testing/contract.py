@@ -34,6 +34,7 @@ from typing import Final
 from durable_graph.testing import (
     contract_append,
     contract_cancel,
+    contract_cards,
     contract_hostile,
     contract_inbox,
     contract_races,
@@ -58,6 +59,7 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         contract_inbox.BEAT,
         contract_threads.REMOVE,
         contract_threads.CHANGED,
+        contract_cards.CHAPTER,
         contract_hostile.CHAPTER,
         contract_races.CHAPTER,
         contract_cancel.CANCEL,

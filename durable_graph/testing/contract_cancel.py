@@ -10,10 +10,10 @@ from durable_graph.errors import StorageClosedError
 from durable_graph.ports.backend import (
     Append,
     Backend,
-    HeadQuery,
     Message,
     Outcome,
     Removal,
+    ThreadQuery,
 )
 from durable_graph.testing.contract_kit import (
     Chapter,
@@ -181,7 +181,8 @@ async def cancelled_reads_leave_nothing_behind(backend: Backend) -> None:
         lambda _: backend.read(log.key, "c1"),
         lambda _: backend.scan(log.key, ((1, 10),)),
         lambda _: backend.blobs(log.key, ["d"]),
-        lambda _: backend.heads(HeadQuery()),
+        lambda _: backend.thread(log.key),
+        lambda _: backend.threads(ThreadQuery()),
         lambda _: backend.beat(None),
         lambda _: backend.beat(process()),
     ]

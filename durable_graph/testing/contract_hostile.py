@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from durable_graph.ports.backend import Backend, HeadQuery, Process, Removal
+from durable_graph.ports.backend import Backend, Process, Removal, ThreadQuery
 from durable_graph.testing.contract_kit import (
     Chapter,
     Log,
@@ -93,8 +93,8 @@ async def thread_ids_are_data(backend: Backend) -> None:
         expect_equal(stored.body, log.key.thread.encode(), "The message of a thread")
         found = dict(await backend.blobs(log.key, ["d"]))
         expect_equal(found, {"d": log.key.thread.encode()}, "The large value of a thread")
-    page = await backend.heads(HeadQuery(limit=1000))
-    listed = [head.key.thread for head in page.heads]
+    page = await backend.threads(ThreadQuery(limit=1000))
+    listed = [found.key.thread for found in page.threads]
     expect_equal(sorted(listed), sorted(_IDS), "The threads that are listed")
 
 
@@ -104,10 +104,10 @@ async def odd_threads_are_listed_page_by_page(backend: Backend) -> None:
     for id in _IDS:
         await write(backend, Log(id), commit("c1"), at=1e6)
     listed: list[str] = []
-    query = HeadQuery(limit=1)
+    query = ThreadQuery(limit=1)
     for _ in range(len(_IDS) + 1):
-        page = await backend.heads(query)
-        listed += [head.key.thread for head in page.heads]
+        page = await backend.threads(query)
+        listed += [found.key.thread for found in page.threads]
         if page.next is None:
             break
         query = replace(query, after=page.next)
@@ -144,8 +144,8 @@ async def tenant_and_thread_are_two_things(backend: Backend) -> None:
     for log in logs:
         await expect_log(backend, log)
     for tenant in {tenant for tenant, _ in pairs}:
-        page = await backend.heads(HeadQuery(tenant=tenant, limit=1000))
-        listed = sorted(head.key.thread for head in page.heads)
+        page = await backend.threads(ThreadQuery(tenant=tenant, limit=1000))
+        listed = sorted(found.key.thread for found in page.threads)
         wanted = sorted(thread for own, thread in pairs if own == tenant)
         expect_equal(listed, wanted, f"The threads of tenant {tenant!r}")
 

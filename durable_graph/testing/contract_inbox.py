@@ -165,20 +165,6 @@ async def beating_again_is_one_process(backend: Backend) -> None:
 
 
 @BEAT.check
-async def a_process_that_leaves_is_forgotten(backend: Backend) -> None:
-    """A process that leaves is not told any more; one that is not known may leave as well."""
-    for id in ("a", "b"):
-        await backend.beat(process(id))
-    await backend.beat(process("a"), leaving=True)
-    await backend.beat(process("unknown"), leaving=True)
-    names = [entry.process.id for entry in await backend.beat(None)]
-    expect_equal(names, ["b"], "Who is known after one has left")
-    await backend.beat(process("a"))
-    names = sorted(entry.process.id for entry in await backend.beat(None))
-    expect_equal(names, ["a", "b"], "Who is known after it has come back")
-
-
-@BEAT.check
 async def what_is_not_known_of_a_process_stays_unknown(backend: Backend) -> None:
     """Host and start of a process may be unknown, and its lease any number of seconds."""
     odd = Process("odd", Identity(None, 1, None), 0.125)

@@ -179,41 +179,12 @@ async def what_does_not_exist_is_left_out(backend: Backend) -> None:
 
 
 @SCAN.check
-async def a_limit_counts_over_all_ranges(backend: Backend) -> None:
-    """A scan gives as many records as its limit allows, from the first range on."""
-    log = await _long(backend)
-    ranges: Ranges = ((2, 4), (8, 8), (10, 15))
-    every = log.pick(ranges)
-    for limit in (0, 1, 3, 4, 5, 10, 11):
-        found = list(await backend.scan(log.key, ranges, limit=limit))
-        expect_equal(found, every[:limit], f"Scanning {ranges} with limit {limit}")
-
-
-@SCAN.check
-async def newest_first_begins_at_the_other_end(backend: Backend) -> None:
-    """A scan that is newest first gives the same records backwards, and its limit counts from
-    there."""
-    log = await _long(backend)
-    for ranges in (((1, 20),), ((2, 4), (8, 8), (10, 15)), ((19, 30),)):
-        inside: Ranges = tuple((first, min(last, 20)) for first, last in ranges)
-        every = log.pick(inside)[::-1]
-        for limit in (None, 0, 1, 4, 7, 100):
-            found = list(await backend.scan(log.key, ranges, limit=limit, newest_first=True))
-            told = f"Scanning {ranges} newest first, with limit {limit}"
-            expect_equal(found, every[:limit], told)
-
-
-@SCAN.check
 async def bodies_can_be_left_out(backend: Backend) -> None:
     """Without bodies, a scan gives everything else of the records."""
     log = await _long(backend)
     wanted = [replace(record, body=None) for record in log.pick(((2, 6), (11, 11)))]
-    for newest_first in (False, True):
-        found = list(
-            await backend.scan(log.key, ((2, 6), (11, 11)), bodies=False, newest_first=newest_first)
-        )
-        in_order = wanted[::-1] if newest_first else wanted
-        expect_equal(found, in_order, "Scanning without bodies")
+    found = list(await backend.scan(log.key, ((2, 6), (11, 11)), bodies=False))
+    expect_equal(found, wanted, "Scanning without bodies")
 
 
 @SCAN.check

@@ -10,9 +10,10 @@ from durable_graph.log.records import Status
 from durable_graph.ports.backend import (
     Backend,
     Head,
-    HeadQuery,
     Outcome,
     Removal,
+    ThreadPage,
+    ThreadQuery,
 )
 from durable_graph.testing.contract_kit import (
     Chapter,
@@ -29,7 +30,7 @@ from durable_graph.testing.contract_kit import (
 
 __all__ = ["CHANGED", "HEADS", "REMOVE", "expect_gone"]
 
-HEADS = Chapter("heads")
+HEADS = Chapter("threads")
 REMOVE = Chapter("remove")
 CHANGED = Chapter("changed")
 
@@ -46,19 +47,19 @@ async def threads_are_listed_newest_change_first(backend: Backend) -> None:
     for log, at in zip(logs, (30.0, 10.0, 50.0, 20.0, 40.0), strict=True):
         await write(backend, log, commit("c1"), at=at)
     order = [logs[place] for place in (2, 4, 0, 3, 1)]
-    page = await backend.heads(HeadQuery())
-    expect_equal(list(page.heads), [log.now for log in order], "The heads")
+    page = await backend.threads(ThreadQuery())
+    expect_equal(_heads(page), [log.now for log in order], "The heads")
     expect_equal(page.next, None, "Where to go on after the last page")
     await write(backend, logs[1], results(), at=60.0)
-    page = await backend.heads(HeadQuery(limit=2))
-    expect_equal(list(page.heads), [logs[1].now, logs[2].now], "The heads after a change")
+    page = await backend.threads(ThreadQuery(limit=2))
+    expect_equal(_heads(page), [logs[1].now, logs[2].now], "The heads after a change")
 
 
 @HEADS.check
 async def no_threads_are_an_empty_page(backend: Backend) -> None:
     """Where there are no threads, a page is empty and the last one."""
-    page = await backend.heads(HeadQuery())
-    expect_equal((list(page.heads), page.next), ([], None), "Listing nothing")
+    page = await backend.threads(ThreadQuery())
+    expect_equal((list(page.threads), page.next), ([], None), "Listing nothing")
 
 
 @HEADS.check
@@ -70,7 +71,7 @@ async def every_thread_is_on_one_page(backend: Backend) -> None:
         await write(backend, log, commit("c1"), at=float(100 + number // 8))
     wanted = sorted((log.now.updated, log.key.thread) for log in logs)
     for limit in (1, 2, 3, 8, 22, 23, 24, 1000):
-        found = await _list(backend, HeadQuery(limit=limit))
+        found = await _list(backend, ThreadQuery(limit=limit))
         names = sorted((head.updated, head.key.thread) for head in found)
         expect_equal(names, wanted, f"The threads on pages of {limit}")
         times = [head.updated for head in found]
@@ -85,7 +86,7 @@ async def times_are_told_apart_exactly(backend: Backend) -> None:
     for log, at in zip(logs, times, strict=True):
         await write(backend, log, commit("c1"), at=at)
     for limit in (1, 4, 100):
-        found = await _list(backend, HeadQuery(limit=limit))
+        found = await _list(backend, ThreadQuery(limit=limit))
         listed = [head.updated for head in found]
         expect_equal(listed, times[::-1], f"The times on pages of {limit}")
 
@@ -101,11 +102,11 @@ async def threads_of_one_status_are_listed(backend: Backend) -> None:
     for place, status in enumerate(_STATUSES):
         wanted = {log.key.thread for log in logs[place::5]}
         for limit in (1, 3, 4, 100):
-            found = await _list(backend, HeadQuery(status=status, limit=limit))
+            found = await _list(backend, ThreadQuery(status=status, limit=limit))
             names = [head.key.thread for head in found]
             expect_equal(sorted(names), sorted(wanted), f"The threads of status {status!r}")
     await write(backend, logs[0], mark("stopped"), status="stopped")
-    found = await _list(backend, HeadQuery(status="running"))
+    found = await _list(backend, ThreadQuery(status="running"))
     expect(logs[0].key.thread not in {head.key.thread for head in found}, "A status that changed")
 
 
@@ -116,9 +117,9 @@ async def tenants_see_their_own_threads(backend: Backend) -> None:
     for log in logs.values():
         await write(backend, log, commit("c1"))
     for tenant, log in logs.items():
-        found = await _list(backend, HeadQuery(tenant=tenant, limit=1))
+        found = await _list(backend, ThreadQuery(tenant=tenant, limit=1))
         expect_equal(found, [log.now], f"The threads of tenant {tenant!r}")
-    expect_equal(await _list(backend, HeadQuery(tenant="none")), [], "The threads of no tenant")
+    expect_equal(await _list(backend, ThreadQuery(tenant="none")), [], "The threads of no tenant")
 
 
 @HEADS.check
@@ -129,10 +130,10 @@ async def a_change_between_pages_hides_nobody(backend: Backend) -> None:
     for number, log in enumerate(logs):
         await write(backend, log, commit("c1"), at=float(100 + number))
     found: list[Head] = []
-    query = HeadQuery(limit=3)
+    query = ThreadQuery(limit=3)
     for turn in range(10):
-        page = await backend.heads(query)
-        found += page.heads
+        page = await backend.threads(query)
+        found += _heads(page)
         if page.next is None:
             break
         busy = logs[2 * turn % 12]
@@ -367,17 +368,21 @@ async def expect_gone(backend: Backend, log: Log, digests: Sequence[str] = ()) -
     expect_equal(found, [], "The records of a removed thread")
     blobs = dict(await backend.blobs(log.key, digests))
     expect_equal(blobs, {}, "The large values of a removed thread")
-    listed = await _list(backend, HeadQuery(tenant=log.key.tenant))
+    listed = await _list(backend, ThreadQuery(tenant=log.key.tenant))
     expect(log.key not in {head.key for head in listed}, "A removed thread is still listed.")
 
 
-async def _list(backend: Backend, query: HeadQuery) -> list[Head]:
+def _heads(page: ThreadPage) -> list[Head]:
+    return [thread.head for thread in page.threads if thread.head is not None]
+
+
+async def _list(backend: Backend, query: ThreadQuery) -> list[Head]:
     found: list[Head] = []
     for _ in range(1000):
-        page = await backend.heads(query)
-        size = len(page.heads)
-        expect(size <= query.limit, f"A page of {size} heads, though {query.limit} is the limit.")
-        found += page.heads
+        page = await backend.threads(query)
+        size = len(page.threads)
+        expect(size <= query.limit, f"A page of {size} threads, though {query.limit} is the limit.")
+        found += _heads(page)
         if page.next is None:
             return found
         query = replace(query, after=page.next)

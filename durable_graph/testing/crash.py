@@ -24,8 +24,7 @@ from durable_graph.ports.backend import (
     Append,
     Backend,
     Capabilities,
-    HeadPage,
-    HeadQuery,
+    Card,
     Liveness,
     Message,
     Outcome,
@@ -35,7 +34,10 @@ from durable_graph.ports.backend import (
     Reading,
     Record,
     Removal,
+    Thread,
     ThreadKey,
+    ThreadPage,
+    ThreadQuery,
 )
 
 __all__ = ["Crash", "CrashingBackend", "When"]
@@ -131,38 +133,35 @@ class CrashingBackend:
         ranges: Ranges,
         *,
         bodies: bool = True,
-        limit: int | None = None,
-        newest_first: bool = False,
     ) -> Sequence[Record]:
-        return await self._call(
-            "scan",
-            partial(
-                self._inner.scan,
-                thread,
-                ranges,
-                bodies=bodies,
-                limit=limit,
-                newest_first=newest_first,
-            ),
-        )
+        return await self._call("scan", partial(self._inner.scan, thread, ranges, bodies=bodies))
 
     async def blobs(self, thread: ThreadKey, digests: Sequence[str]) -> Mapping[str, bytes]:
         return await self._call("blobs", partial(self._inner.blobs, thread, digests))
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
-        return await self._call("heads", partial(self._inner.heads, query))
+    async def thread(self, thread: ThreadKey) -> Thread | None:
+        return await self._call("thread", partial(self._inner.thread, thread))
+
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
+        return await self._call("threads", partial(self._inner.threads, query))
+
+    async def label(self, thread: ThreadKey, card: Card) -> bool:
+        return await self._call("label", partial(self._inner.label, thread, card))
 
     async def post(self, thread: ThreadKey, message: Message) -> Message:
         return await self._call("post", partial(self._inner.post, thread, message))
 
-    async def beat(self, process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
-        return await self._call("beat", partial(self._inner.beat, process, leaving=leaving))
+    async def beat(self, process: Process | None) -> Sequence[Liveness]:
+        return await self._call("beat", partial(self._inner.beat, process))
 
     async def remove(self, thread: ThreadKey, what: Removal) -> bool:
         return await self._call("remove", partial(self._inner.remove, thread, what))
 
     async def changed(self, thread: ThreadKey, seen: Position) -> None:
         return await self._call("changed", partial(self._inner.changed, thread, seen))
+
+    def statistics(self) -> Mapping[str, float]:
+        return self._inner.statistics()
 
     async def aclose(self) -> None:
         return await self._call("aclose", self._inner.aclose)

@@ -261,30 +261,6 @@ class ReadsOnPastTheCommit(Faulty):
         return replace(reading, after=rest)
 
 
-class LimitsEachRange(Faulty):
-    """Applies the limit of a scan to every range."""
-
-    found_by = "scan"
-
-    async def scan(self, thread: ThreadKey, ranges: Ranges, **options: Any) -> Sequence[Record]:
-        found: list[Record] = []
-        for each in ranges:
-            found += await super().scan(thread, (each,), **options)
-        return found
-
-
-class LimitsTheWrongEnd(Faulty):
-    """Takes the oldest records for a scan that is newest first."""
-
-    found_by = "scan"
-
-    async def scan(
-        self, thread: ThreadKey, ranges: Ranges, *, newest_first: bool = False, **options: Any
-    ) -> Sequence[Record]:
-        found = await super().scan(thread, ranges, **options)
-        return list(found)[::-1] if newest_first else found
-
-
 class AlwaysReadsBodies(Faulty):
     """Reads bodies that nobody asked for."""
 

@@ -10,8 +10,6 @@ from typing import Any
 from durable_graph.log.records import Ranges, Record, ThreadKey
 from durable_graph.ports.backend import (
     Append,
-    HeadPage,
-    HeadQuery,
     Liveness,
     Message,
     Outcome,
@@ -19,6 +17,8 @@ from durable_graph.ports.backend import (
     Process,
     Reading,
     Removal,
+    ThreadPage,
+    ThreadQuery,
 )
 from tests.backends.faulty import Faulty
 
@@ -31,57 +31,57 @@ APPLIED, REFUSED = Outcome.APPLIED, Outcome.REFUSED
 class SkipsTies(Faulty):
     """Goes on after a time, not after a thread."""
 
-    found_by = "heads"
+    found_by = "threads"
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
         if query.after is not None:
             query = replace(query, after=query.after.partition(" ")[0] + " ")
-        return await super().heads(query)
+        return await super().threads(query)
 
 
 class RepeatsTies(Faulty):
     """Tells the last thread of a page on the next one, too."""
 
-    found_by = "heads"
+    found_by = "threads"
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
         if query.after is not None and query.limit > 1:
             query = replace(query, after=query.after + "\0")
-        return await super().heads(query)
+        return await super().threads(query)
 
 
 class EndsEarly(Faulty):
     """Takes a full page for the last one."""
 
-    found_by = "heads"
+    found_by = "threads"
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
-        return replace(await super().heads(query), next=None)
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
+        return replace(await super().threads(query), next=None)
 
 
 class FiltersThePage(Faulty):
     """Looks at the status after it has cut the page."""
 
-    found_by = "heads"
+    found_by = "threads"
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
-        page = await super().heads(replace(query, status=None))
-        heads = [head for head in page.heads if query.status in (None, head.status)]
-        return HeadPage(heads, page.next if heads else None)
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
+        page = await super().threads(replace(query, status=None))
+        found = [thread for thread in page.threads if query.wants(thread)]
+        return ThreadPage(found, page.next if found else None)
 
 
 class ListsAllTenants(Faulty):
     """Tells the threads of everybody."""
 
-    found_by = "heads"
+    found_by = "threads"
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
         tenants = sorted({key.tenant for key in self._threads})
         pages = [
-            await super(ListsAllTenants, self).heads(replace(query, tenant=t)) for t in tenants
+            await super(ListsAllTenants, self).threads(replace(query, tenant=t)) for t in tenants
         ]
-        heads = [head for page in pages for head in page.heads]
-        return HeadPage(heads[: query.limit], next((p.next for p in pages if p.next), None))
+        found = [thread for page in pages for thread in page.threads]
+        return ThreadPage(found[: query.limit], next((p.next for p in pages if p.next), None))
 
 
 class ResurrectsTheDeleted(Faulty):
@@ -222,24 +222,15 @@ class SettlesTheRefused(Faulty):
         return super()._append(append)
 
 
-class NobodyLeaves(Faulty):
-    """Knows for ever whom it has seen."""
-
-    found_by = "beat"
-
-    async def beat(self, process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
-        return await super().beat(process)
-
-
 class KeepsTheFirstLease(Faulty):
     """Does not hear that a process has another lease."""
 
     found_by = "beat"
 
-    async def beat(self, process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
-        if process is not None and process.id in self._beats and not leaving:
+    async def beat(self, process: Process | None) -> Sequence[Liveness]:
+        if process is not None and process.id in self._beats:
             process = self._beats[process.id][0]
-        return await super().beat(process, leaving=leaving)
+        return await super().beat(process)
 
 
 # -- hostile ---------------------------------------------------------------------------------------

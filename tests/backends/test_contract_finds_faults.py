@@ -11,6 +11,7 @@ import pytest
 from durable_graph.ports.backend import Backend
 from durable_graph.testing import CHECKS, Storage, check_backend
 from tests.backends import (
+    faults_of_cards,
     faults_of_logs,
     faults_of_threads,
     faults_of_time,
@@ -25,7 +26,13 @@ FAULTS = [
     if fault.__module__
     in {
         module.__name__
-        for module in (faults_of_logs, faults_of_threads, faults_of_time, faults_of_transactions)
+        for module in (
+            faults_of_cards,
+            faults_of_logs,
+            faults_of_threads,
+            faults_of_time,
+            faults_of_transactions,
+        )
     }
 ]
 
@@ -56,11 +63,11 @@ def test_there_are_faults_for_every_chapter() -> None:
 
 async def test_all_failures_are_told_at_once() -> None:
     """`check_backend` raises one group that names each check that failed, with its rule."""
-    with pytest.raises(ExceptionGroup, match=r"checks failed: heads\.") as caught:
+    with pytest.raises(ExceptionGroup, match=r"checks failed: threads\.") as caught:
         await check_backend(lambda: _fresh(faults_of_threads.EndsEarly), timeout=_PATIENCE)
     group = caught.value
     names = group.message.partition("failed: ")[2].split(", ")
-    assert "heads.every_thread_is_on_one_page" in names
+    assert "threads.every_thread_is_on_one_page" in names
     assert len(names) == len(group.exceptions) < len(CHECKS)
     for name, error in zip(names, group.exceptions, strict=True):
         (note,) = error.__notes__

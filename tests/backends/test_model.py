@@ -28,12 +28,14 @@ from durable_graph.log.seal import Draft
 from durable_graph.ports.backend import (
     Append,
     Backend,
-    HeadPage,
-    HeadQuery,
+    Card,
     Outcome,
     Position,
     Reading,
     Removal,
+    Scalar,
+    ThreadPage,
+    ThreadQuery,
 )
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing import FakeClock
@@ -47,6 +49,9 @@ KEYS = [ThreadKey("", "a"), ThreadKey("", "a b"), ThreadKey("t", "a")]
 BLOBS = {"d1": b"", "d2": b"two", "d3": b"\x00\xff"}
 DIGESTS = list(BLOBS)
 IDS = ["m1", "m2"]
+OWNERS = [None, "ann", "bob"]
+TAGS = [(), ("a",), ("a", "b"), ("b",)]
+METADATA: list[dict[str, Scalar]] = [{}, {"n": 1}, {"n": True}, {"n": 1.0, "s": "1"}, {"s": None}]
 STATUSES: list[Status] = ["running", "finished", "failed", "asking", "stopped"]
 
 
@@ -87,6 +92,7 @@ class Machine(RuleBasedStateMachine):
         self.logs = {key: Log(key.thread, tenant=key.tenant) for key in KEYS}
         self.earlier: dict[ThreadKey, list[Append]] = {key: [] for key in KEYS}
         self.checkpoints = ["none"]
+        self.cards: dict[ThreadKey, int] = {}
 
     def open(self) -> SqliteBackend:
         """An instance on the same file."""
@@ -176,8 +182,28 @@ class Machine(RuleBasedStateMachine):
     def remove(self, key: ThreadKey) -> None:
         """Remove a thread."""
         self.both(lambda backend: backend.remove(key, Removal(everything=True)))
+        self.cards.pop(key, None)
         fresh = Log(key.thread, tenant=key.tenant)
         self.logs[key] = fresh
+
+    @rule(key=keys, position=positions, ahead=st.sampled_from([0, 1, 1, 1, 2]))
+    def archive(self, key: ThreadKey, position: str, ahead: int) -> None:
+        """Remove a thread, if it has not moved, and leave a card that says where it went."""
+        card = Card(max(self.cards.get(key, 0) + ahead, 1), archived="elsewhere")
+        what = Removal(everything=True, expected=self.position(position, self.logs[key]), card=card)
+        if self.both(lambda backend: backend.remove(key, what)):
+            self.cards[key] = card.version
+            self.logs[key] = Log(key.thread, tenant=key.tenant)
+
+    @rule(key=keys, ahead=st.sampled_from([0, 1, 1, 1]))
+    def begin(self, key: ThreadKey, ahead: int) -> None:
+        """Bring a log with its card, as one that comes back from an archive."""
+        card = Card(max(self.cards.get(key, 0) + ahead, 1))
+        log = Log(key.thread, tenant=key.tenant)
+        append = replace(log.next(self.draft("commit", log)), card=card)
+        self.do_append([append])
+        known = self.runner.run(self.model.thread(key))
+        self.cards[key] = known.card.version if known is not None and known.card else 0
 
     @rule(
         key=keys,
@@ -192,11 +218,11 @@ class Machine(RuleBasedStateMachine):
         )
         self.both(lambda backend: backend.remove(key, part))
 
-    @rule(id=st.sampled_from(["p1", "p2"]), leaving=st.booleans(), elapsed=st.integers(0, 5))
-    def beat(self, id: str, leaving: bool, elapsed: int) -> None:
-        """Let time pass; give a sign of life, or leave."""
+    @rule(id=st.sampled_from(["p1", "p2"]), elapsed=st.integers(0, 5))
+    def beat(self, id: str, elapsed: int) -> None:
+        """Let time pass; give a sign of life."""
         self.runner.run(self.clock.advance(elapsed))
-        self.both(lambda backend: backend.beat(process(id), leaving=leaving))
+        self.both(lambda backend: backend.beat(process(id)))
 
     @rule()
     def reopen(self) -> None:
@@ -214,22 +240,10 @@ class Machine(RuleBasedStateMachine):
         checkpoint = data.draw(st.sampled_from(self.checkpoints))
         self.both(lambda backend: backend.read(key, checkpoint))
 
-    @rule(
-        key=keys,
-        ranges=ranges,
-        bodies=st.booleans(),
-        limit=st.none() | st.integers(0, 5),
-        newest_first=st.booleans(),
-    )
-    def scan(
-        self, key: ThreadKey, ranges: Ranges, bodies: bool, limit: int | None, newest_first: bool
-    ) -> None:
+    @rule(key=keys, ranges=ranges, bodies=st.booleans())
+    def scan(self, key: ThreadKey, ranges: Ranges, bodies: bool) -> None:
         """Read records by number."""
-        self.both(
-            lambda backend: backend.scan(
-                key, ranges, bodies=bodies, limit=limit, newest_first=newest_first
-            )
-        )
+        self.both(lambda backend: backend.scan(key, ranges, bodies=bodies))
 
     @rule(key=keys, digests=st.lists(st.sampled_from(DIGESTS)))
     def blobs(self, key: ThreadKey, digests: list[str]) -> None:
@@ -237,15 +251,42 @@ class Machine(RuleBasedStateMachine):
         self.both(lambda backend: backend.blobs(key, digests))
 
     @rule(
+        key=keys,
+        ahead=st.sampled_from([0, 1, 1, 1, 2]),
+        owner=st.sampled_from(OWNERS),
+        tags=st.sampled_from(TAGS),
+        metadata=st.sampled_from(METADATA),
+        expires=st.none() | times,
+        archived=st.sampled_from([None, None, None, "elsewhere"]),
+        time=times,
+    )
+    def label(self, key: ThreadKey, ahead: int, **parts: Any) -> None:
+        """Put a card on a thread, of the version that is due or of another."""
+        version = self.cards.get(key, 0) + ahead
+        if version > 0 and self.both(lambda backend: backend.label(key, Card(version, **parts))):
+            self.cards[key] = version
+
+    @rule(key=keys)
+    def thread(self, key: ThreadKey) -> None:
+        """Look at a thread without what it holds."""
+        self.both(lambda backend: backend.thread(key))
+
+    @rule(
         tenant=st.sampled_from(["", "t"]),
-        status=st.none() | st.sampled_from(STATUSES),
+        status=st.none() | st.sampled_from([*STATUSES, "new"]),
+        owner=st.sampled_from(OWNERS),
+        tags=st.sampled_from(TAGS),
+        metadata=st.sampled_from(METADATA),
+        since=st.none() | times,
+        until=st.none() | times,
+        expired=st.none() | times,
         limit=st.integers(1, 3),
     )
-    def heads(self, tenant: str, status: Status | None, limit: int) -> None:
+    def threads(self, **parts: Any) -> None:
         """List threads, page by page."""
-        query = HeadQuery(tenant, status, limit)
+        query = ThreadQuery(**parts)
         for _ in range(len(KEYS) + 1):
-            _, after = self.both(partial(_heads, query))
+            _, after = self.both(partial(_page, query))
             if after is None:
                 return
             query = replace(query, after=after)
@@ -332,8 +373,8 @@ def test_a_difference_is_found() -> None:
         run_state_machine_as_test(Differs, settings=settings(RUNS, phases=[Phase.generate]))
 
 
-async def _heads(query: HeadQuery, backend: Backend) -> HeadPage:
-    return await backend.heads(query)
+async def _page(query: ThreadQuery, backend: Backend) -> ThreadPage:
+    return await backend.threads(query)
 
 
 def _plain(answer: Any) -> Any:
@@ -345,8 +386,8 @@ def _plain(answer: Any) -> Any:
             list(answer.after),
             list(answer.messages),
         )
-    if hasattr(answer, "heads"):
-        return list(answer.heads), answer.next
+    if isinstance(answer, ThreadPage):
+        return list(answer.threads), answer.next
     if isinstance(answer, dict):
         return dict(answer)
     if isinstance(answer, (list, tuple)):

@@ -11,8 +11,8 @@ import pytest
 
 from durable_graph.errors import IntegrityError, StorageError
 from durable_graph.log.records import Head, ThreadKey
+from durable_graph.ports.rows import head_values, to_head
 from durable_graph_sqlite import SqliteSaver
-from durable_graph_sqlite.rows import head_values, to_head
 from tests.backends.kit import counting, thread
 from tests.backends.sqlite_world import LARGE, LAST, STEPS, World, expect_others, make_world
 
@@ -189,9 +189,9 @@ def test_a_head_that_was_made_to_fit_is_refused(wrong: dict[str, Any]) -> None:
     times = {"created": 1.0, "updated": 1.0}
     rest: Any = {**numbers, **texts, **times, "status": "finished", "path": ((1, 1),)}
     sound = Head(key, link=b"l", secret=b"s", **rest)
-    assert to_head((1, *key, *head_values(sound))) == sound
+    assert to_head(*key, head_values(sound)) == sound
     with pytest.raises(IntegrityError, match="head of thread 'a'"):
-        to_head((1, *key, *head_values(replace(sound, **wrong))))
+        to_head(*key, head_values(replace(sound, **wrong)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from durable_graph.errors import StorageFullError
-from durable_graph.ports.backend import HeadQuery, Outcome, Removal
+from durable_graph.ports.backend import Outcome, Removal, ThreadQuery
 from durable_graph.saver import Saver
 from durable_graph.testing.contract_kit import (
     Log,
@@ -77,7 +77,7 @@ async def test_nothing_of_a_batch_is_stored(path: Path) -> None:
             assert reading is not None
             assert list(reading.messages) == [message()]
         assert await backend.read(new.key) is None
-        assert len((await backend.heads(HeadQuery())).heads) == 3
+        assert len((await backend.threads(ThreadQuery())).threads) == 3
     await write(backend, logs[2], results())  # a small one fits
     batch[3] = logs[2].next(results())
     await backend.free_space()

@@ -22,6 +22,7 @@ from durable_graph.ports.backend import ThreadKey
 from durable_graph.testing.contract_kit import Log, commit, expect_log, mark, write
 from durable_graph_sqlite import SqliteSaver
 from durable_graph_sqlite.backend import SqliteBackend
+from durable_graph_sqlite.sql import migrations
 from tests.backends.kit import counting, result_of, thread
 
 KEY = ThreadKey("", "thread")
@@ -119,11 +120,12 @@ async def test_a_newer_version_is_refused(tmp_path: Path) -> None:
     """A file that a newer version has written is refused, and stays as it is."""
     path = tmp_path / "threads.db"
     log = await _expect_usable(path)
-    _change(path, lambda db: db.execute("PRAGMA user_version = 2"))
+    _change(path, lambda db: db.execute("PRAGMA user_version = 99"))
     before = path.read_bytes()
-    await _expect_refused(path, UnknownTypeError, match=r"version 2.*reads 1.*upgrade")
+    await _expect_refused(path, UnknownTypeError, match=r"version 99.*reads up to \d+.*upgrade")
     assert path.read_bytes() == before
-    _change(path, lambda db: db.execute("PRAGMA user_version = 1"))
+    known = len(migrations())
+    _change(path, lambda db: db.execute(f"PRAGMA user_version = {known}"))
     backend = SqliteBackend(path)
     await expect_log(backend, log)
     await backend.aclose()

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from durable_graph.ports.rows import head_values
 from durable_graph.testing.contract_kit import Log, commit, write
 from durable_graph_sqlite.backend import SqliteBackend, Synchronous
 from durable_graph_sqlite.connection import Connection
-from durable_graph_sqlite.sql import QUERIES, schema
+from durable_graph_sqlite.sql import QUERIES, migrations, schema
 
 
 async def test_the_schema_file_is_what_a_new_file_has(tmp_path: Path) -> None:
@@ -21,11 +22,40 @@ async def test_the_schema_file_is_what_a_new_file_has(tmp_path: Path) -> None:
     wanted.executescript(schema())
     with sqlite3.connect(tmp_path / "threads.db") as made:
         assert _definitions(made) == _definitions(wanted)
-        assert made.execute("PRAGMA user_version").fetchone() == (1,)
+        assert made.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
         assert made.execute("PRAGMA application_id").fetchone() == (int.from_bytes(b"dgph"),)
         assert made.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     wanted.close()
     made.close()
+
+
+@pytest.mark.parametrize("version", range(1, len(migrations())))
+async def test_a_file_of_an_earlier_version_is_brought_up_to_date(
+    tmp_path: Path, version: int
+) -> None:
+    """Opening a file of any earlier version applies the migrations that it lacks: it is as a new
+    one, and what was in it is there."""
+    path, log = tmp_path / "threads.db", Log()
+    with sqlite3.connect(path) as early:
+        for migration in migrations()[:version]:
+            early.executescript(migration)
+        early.execute(f"PRAGMA user_version = {version}")
+        early.execute(f"PRAGMA application_id = {int.from_bytes(b'dgph')}")
+        append = log.next(commit("c1"))
+        values = (*append.head.key, *head_values(append.head))
+        early.execute(QUERIES["create"], values).fetchall()
+    early.close()
+    backend = SqliteBackend(path)
+    found = await backend.thread(log.key)
+    assert found is not None
+    assert found.head == append.head
+    await backend.aclose()
+    await _make(tmp_path / "new.db")
+    with sqlite3.connect(path) as old, sqlite3.connect(tmp_path / "new.db") as new:
+        assert _definitions(old) == _definitions(new)
+        assert old.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
+    old.close()
+    new.close()
 
 
 async def test_every_query_is_one_statement_of_the_schema(tmp_path: Path) -> None:
@@ -103,7 +133,8 @@ def _definitions(db: sqlite3.Connection) -> list[Any]:
 
 
 def _named() -> dict[str, object]:
-    return {"tenant": "", "status": None, "updated": None, "thread": None, "limit": 1}
+    names = ("tenant", "status", "owner", "expired", "since", "until", "updated", "thread")
+    return dict.fromkeys(names)
 
 
 async def _setting(connection: Connection, name: str) -> Any:

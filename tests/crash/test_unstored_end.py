@@ -116,9 +116,9 @@ async def test_a_thread_that_cannot_be_given_up_stops_no_sign_of_life(tmp_path: 
         signs, released = asyncio.Event(), asyncio.Event()
         beat = saver.backend.beat
 
-        async def noted(process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
+        async def noted(process: Process | None) -> Sequence[Liveness]:
             signs.set()
-            return await beat(process, leaving=leaving)
+            return await beat(process)
 
         saver.backend.beat = noted  # type: ignore[method-assign]
         async with saver.running(ThreadKey("", "mine"), "run") as owner:

@@ -17,7 +17,7 @@ import pytest_asyncio
 from durable_graph import END, Command
 from durable_graph.errors import UnknownTypeError
 from durable_graph.log.records import FORMAT
-from durable_graph_sqlite.rows import head_values, to_head
+from durable_graph.ports.rows import head_values, to_head
 from durable_graph_sqlite.sql import QUERIES, schema
 from tests.golden.corpus import folder_of, unpack
 from tests.golden.stored import threads_of
@@ -143,7 +143,7 @@ def _definitions(db: sqlite3.Connection) -> dict[str, str]:
 
 def _raise_format(db: sqlite3.Connection, thread: str) -> None:
     """Make the last record of a thread one of the next format, in every other way a good one."""
-    head = to_head(db.execute(QUERIES["head"], ("", thread)).fetchone())
+    head = to_head("", thread, db.execute(QUERIES["head"], ("", thread)).fetchone()[1:])
     query = "SELECT id FROM threads WHERE thread = ?"
     (row,) = db.execute(query, (thread,)).fetchone()
     (previous,) = db.execute(QUERIES["link"], (row, head.seq - 1)).fetchone()

@@ -20,7 +20,7 @@ from durable_graph.graph import CompiledGraph
 from durable_graph.log import seal
 from durable_graph.log.codec import Codec
 from durable_graph.log.records import ThreadKey
-from durable_graph.ports.backend import HeadQuery
+from durable_graph.ports.backend import ThreadQuery
 from durable_graph.saver import Saver
 from durable_graph.state.messages import MESSAGE_TYPES
 from durable_graph.testing.simulation import Faults, Simulation, Worker
@@ -205,8 +205,8 @@ def test_a_claim_that_arrives_late_is_let_go_of() -> None:
             await worker.run(made.ainvoke({"log": []}, THREAD))
         simulation.storage.fate = lambda _: None
         await asyncio.sleep(60.0)
-        heads = (await worker.saver.backend.heads(HeadQuery())).heads
-        assert [head.status for head in heads if head.status == "running"] == []
+        heads = (await worker.saver.backend.threads(ThreadQuery())).threads
+        assert [found for found in heads if found.head and found.head.status == "running"] == []
 
     for seed in range(20):  # in some of which the claim arrives after the run has given up
         play(scenario, seed=seed)
@@ -239,7 +239,7 @@ def test_an_edit_before_the_start_keeps_the_input() -> None:
     async def scenario(simulation: Simulation) -> None:
         one, two = simulation.worker(), simulation.worker()
         call = one.start(_routed(one).ainvoke({"log": ["input"]}, THREAD))
-        while not (await two.saver.backend.heads(HeadQuery())).heads:
+        while not (await two.saver.backend.threads(ThreadQuery())).threads:
             await asyncio.sleep(0)
         one.crash()
         await asyncio.sleep(30.0)
@@ -370,8 +370,9 @@ def test_a_claim_that_is_cancelled_and_cannot_say_so_is_let_go_of() -> None:
         running.cancel()
         await asyncio.wait([running])
         await asyncio.sleep(30.0)
-        (head,) = (await worker.saver.backend.heads(HeadQuery())).heads
-        assert head.status == "stopped"
+        (found,) = (await worker.saver.backend.threads(ThreadQuery())).threads
+        assert found.head is not None
+        assert found.head.status == "stopped"
 
     play(scenario)
 

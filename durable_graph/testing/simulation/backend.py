@@ -12,9 +12,8 @@ from durable_graph.errors import StorageClosedError
 from durable_graph.ports.backend import (
     Append,
     Capabilities,
+    Card,
     Head,
-    HeadPage,
-    HeadQuery,
     Identity,
     Liveness,
     Message,
@@ -25,7 +24,10 @@ from durable_graph.ports.backend import (
     Reading,
     Record,
     Removal,
+    Thread,
     ThreadKey,
+    ThreadPage,
+    ThreadQuery,
 )
 from durable_graph.testing.simulation.network import StorageCall, at_once
 
@@ -89,15 +91,10 @@ class SimulatedBackend:
         ranges: Ranges,
         *,
         bodies: bool = True,
-        limit: int | None = None,
-        newest_first: bool = False,
     ) -> Sequence[Record]:
         """See `Backend.scan`."""
         records = await self._ask(
-            f"scan {thread.thread}",
-            lambda: self._store.scan(
-                thread, ranges, bodies=bodies, limit=limit, newest_first=newest_first
-            ),
+            f"scan {thread.thread}", lambda: self._store.scan(thread, ranges, bodies=bodies)
         )
         return self._storage.decayed(thread, records)
 
@@ -105,9 +102,21 @@ class SimulatedBackend:
         """See `Backend.blobs`."""
         return await self._ask(f"blobs {thread.thread}", lambda: self._store.blobs(thread, digests))
 
-    async def heads(self, query: HeadQuery) -> HeadPage:
-        """See `Backend.heads`."""
-        return await self._ask("heads", lambda: self._store.heads(query))
+    async def thread(self, thread: ThreadKey) -> Thread | None:
+        """See `Backend.thread`."""
+        return await self._ask(f"thread {thread.thread}", lambda: self._store.thread(thread))
+
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
+        """See `Backend.threads`."""
+        return await self._ask("threads", lambda: self._store.threads(query))
+
+    async def label(self, thread: ThreadKey, card: Card) -> bool:
+        """See `Backend.label`."""
+
+        def effect(broken: bool) -> bool:
+            return at_once(self._store.label(thread, card))
+
+        return await self._call(f"label {thread.thread}", effect, writes=True, repeats=True)
 
     async def post(self, thread: ThreadKey, message: Message) -> Message:
         """See `Backend.post`."""
@@ -117,12 +126,12 @@ class SimulatedBackend:
 
         return await self._call(f"post {thread.thread}", effect, writes=True, repeats=True)
 
-    async def beat(self, process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
+    async def beat(self, process: Process | None) -> Sequence[Liveness]:
         """See `Backend.beat`."""
         sign = self._sign(process)
 
         async def beat() -> Sequence[Liveness]:
-            return self._storage.sign(sign, leaving=leaving)
+            return self._storage.sign(sign)
 
         return await self._ask("beat", beat)
 
@@ -149,6 +158,10 @@ class SimulatedBackend:
             await asyncio.wait([watch])
         if self._closed:
             raise StorageClosedError("The simulated storage was closed.")
+
+    def statistics(self) -> Mapping[str, float]:
+        """See `Backend.statistics`."""
+        return self._store.statistics()
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""

@@ -119,14 +119,16 @@ class SimulatedStorage:
         """Do what an append does."""
         outcomes = []
         for append in batch:
-            if append.expected is None and append.records[0].link in self._graves:
-                # A late copy of what began, or was to begin, a thread that was deleted since.
+            begins = append.expected is None and append.card is None
+            if begins and append.records[0].link in self._graves:
+                # A late copy of what began, or was to begin, a thread that was deleted since. One
+                # with a card needs no grave: its card comes too late as well.
                 outcomes.append(Outcome.REFUSED)
                 continue
             before = self.head(append.head.key) if self.observer is not None else None
             (outcome,) = at_once(self.store.append([append]))
             outcomes.append(outcome)
-            if append.expected is None and outcome is Outcome.REFUSED:
+            if begins and outcome is Outcome.REFUSED:
                 self._graves.add(append.records[0].link)
             if self.observer is not None:
                 self.observer.appended(before, append, outcome)
@@ -134,11 +136,11 @@ class SimulatedStorage:
             self.sign(beat)
         return outcomes
 
-    def sign(self, process: Process | None, *, leaving: bool = False) -> Sequence[Liveness]:
+    def sign(self, process: Process | None) -> Sequence[Liveness]:
         """Do what a sign of life does."""
-        if process is not None and not leaving and self.observer is not None:
+        if process is not None and self.observer is not None:
             self.observer.beaten(process)
-        return at_once(self.store.beat(process, leaving=leaving))
+        return at_once(self.store.beat(process))
 
     def rot(self, thread: ThreadKey, seq: int, place: float) -> None:
         """Have a stored record be damaged from now on: a bit of its body is another.

@@ -14,7 +14,7 @@ from durable_graph.errors import (
     IntegrityError,
     ThreadBusyError,
 )
-from durable_graph.ports.backend import HeadQuery
+from durable_graph.ports.backend import ThreadQuery
 from durable_graph.testing.simulation.callers import Callers
 from durable_graph.testing.simulation.calls import CallRecord
 from durable_graph.testing.simulation.knobs import turned
@@ -121,8 +121,8 @@ async def _calm(world: World) -> None:
     # Whatever the dead have owned is anybody's once their leases have ended.
     await asyncio.sleep(simulation.lease.length + 35)
     owners = {o.id: w for w in world.alive() for o in w.saver._all_owners()}
-    page = at_once(simulation.storage.store.heads(HeadQuery(limit=1000)))
-    for head in page.heads:
+    page = at_once(simulation.storage.store.threads(ThreadQuery(limit=1000)))
+    for head in (thread.head for thread in page.threads if thread.head is not None):
         if head.status == "running" and head.owner in owners:
             simulation.fail(f"Thread {head.key.thread} was not let go of by {head.run}.")
 

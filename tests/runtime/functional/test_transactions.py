@@ -22,7 +22,7 @@ from durable_graph.errors import (
     TransactionError,
     UnsupportedError,
 )
-from durable_graph.ports.backend import Append, HeadQuery, Position, ThreadKey
+from durable_graph.ports.backend import Append, Position, ThreadKey, ThreadQuery
 from durable_graph.testing import FakeClock
 from durable_graph.types import RunnableConfig
 from durable_graph_sqlite import SqliteSaver
@@ -35,7 +35,7 @@ from tests.runtime.kit import Items, chain, fan, reached
 async def saver(tmp_path: Path) -> AsyncIterator[SqliteSaver]:
     """A SQLite file in which there is a table of the user's beside the threads."""
     made = SqliteSaver(tmp_path / "threads.db")
-    await made.backend.heads(HeadQuery())  # which makes the file
+    await made.backend.threads(ThreadQuery())  # which makes the file
     with closing(sqlite3.connect(tmp_path / "threads.db")) as db, db:
         db.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT UNIQUE, records TEXT)")
     yield made

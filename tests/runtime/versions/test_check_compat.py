@@ -58,10 +58,10 @@ class Reads(Around):
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
-        self.threads: list[str] = []
+        self.looked: list[str] = []
 
     async def read(self, thread: ThreadKey, *args: Any, **options: Any) -> Any:
-        self.threads.append(thread.thread)
+        self.looked.append(thread.thread)
         return await super().read(thread, *args, **options)
 
 
@@ -113,7 +113,7 @@ async def test_threads_that_this_version_wrote_are_hardly_read(saver: Saver) -> 
         await graph.ainvoke({"log": ["x" * 100] * 10}, thread(f"{number}"))
     saver.backend = around = Reads(saver.backend)
     assert await check_compat(new, saver) == []
-    assert sorted(around.threads) == ["0", "100", "150", "200", "50"]
+    assert sorted(around.looked) == ["0", "100", "150", "200", "50"]
 
 
 MODULE = """

@@ -1,0 +1,75 @@
+-- Version 1: threads, their logs and inboxes, and the processes that own them.
+
+-- The head of each thread: the only row of it that changes.
+-- An append is an UPDATE of this row that must find `epoch` and `link` as it read them.
+CREATE TABLE threads (
+    id       INTEGER PRIMARY KEY,
+    tenant   TEXT    NOT NULL,
+    thread   TEXT    NOT NULL,
+    seq      INTEGER NOT NULL CHECK (seq > 0),
+    epoch    INTEGER NOT NULL CHECK (epoch > 0),
+    link     BLOB    NOT NULL,              -- of record `seq`
+    secret   BLOB    NOT NULL,              -- keys the digests of bodies and large values
+    status   TEXT    NOT NULL CHECK (status IN ('running', 'finished', 'failed', 'asking', 'stopped')),
+    owner    TEXT,                          -- processes.id, while a run owns the thread
+    state    BLOB    NOT NULL,              -- the rest of the head, JSON
+    created  REAL    NOT NULL,              -- Unix time
+    updated  REAL    NOT NULL,              -- Unix time
+    checksum INTEGER NOT NULL,              -- CRC-32 of all of it
+    UNIQUE (tenant, thread),
+    CHECK ((status = 'running') = (owner IS NOT NULL))
+);
+
+-- For listing, newest change first.
+CREATE INDEX threads_by_change ON threads (tenant, updated, thread);
+
+-- The logs. In the order of writing, not of threads: what many runs append in one transaction
+-- lies side by side and fills few pages.
+CREATE TABLE records (
+    id         INTEGER PRIMARY KEY,
+    thread_id  INTEGER NOT NULL,
+    seq        INTEGER NOT NULL,
+    kind       TEXT    NOT NULL,
+    checkpoint TEXT,                        -- of commits
+    digest     BLOB    NOT NULL,
+    link       BLOB    NOT NULL,
+    header     BLOB    NOT NULL,            -- JSON
+    body       BLOB,                        -- JSON lines; NULL once pruned; last, so that headers
+                                            -- are read without it
+    UNIQUE (thread_id, seq)
+);
+
+-- Large values, by content and thread.
+CREATE TABLE blobs (
+    id        INTEGER PRIMARY KEY,
+    thread_id INTEGER NOT NULL,
+    digest    TEXT    NOT NULL,
+    data      BLOB    NOT NULL,
+    UNIQUE (thread_id, digest)
+);
+
+-- What others left for the owner of a thread.
+CREATE TABLE messages (
+    id        INTEGER PRIMARY KEY,
+    thread_id INTEGER NOT NULL,
+    message   TEXT    NOT NULL,             -- the sender's id for it
+    kind      TEXT    NOT NULL,
+    body      BLOB    NOT NULL,
+    author    TEXT,
+    time      REAL    NOT NULL,
+    verdict   TEXT,                         -- NULL: waits; '': taken up; else why not
+    UNIQUE (thread_id, message)
+);
+
+CREATE INDEX messages_waiting ON messages (thread_id, id) WHERE verdict IS NULL;
+
+-- Processes that own threads, and their last sign of life.
+CREATE TABLE processes (
+    id      TEXT    PRIMARY KEY,
+    host    TEXT,
+    pid     INTEGER NOT NULL,
+    started INTEGER,
+    boot    TEXT,                           -- `beat` counts seconds since this boot
+    beat    REAL    NOT NULL,
+    lease   REAL    NOT NULL
+);

@@ -1,0 +1,27 @@
+"""Where a list of threads goes on: after a place, which moves only if its thread changes."""
+
+from __future__ import annotations
+
+from durable_graph.ports.backend import Thread
+
+__all__ = ["cursor_of", "place", "place_of"]
+
+
+def place(thread: Thread) -> tuple[float, str]:
+    """A thread's place in its tenant's list, in which the greatest comes first."""
+    return thread.updated, thread.key.thread
+
+
+def cursor_of(thread: Thread) -> str:
+    """A thread's place, as text."""
+    return f"{thread.updated!r} {thread.key.thread}"
+
+
+def place_of(cursor: str) -> tuple[float, str]:
+    """The place that a cursor names.
+
+    Raises:
+        ValueError: it is no cursor.
+    """
+    updated, _, thread = cursor.partition(" ")
+    return float(updated), thread

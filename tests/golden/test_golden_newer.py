@@ -18,7 +18,7 @@ from durable_graph import END, Command
 from durable_graph.errors import UnknownTypeError
 from durable_graph.log.records import FORMAT
 from durable_graph.ports.rows import head_values, to_head
-from durable_graph_sqlite.sql import QUERIES, schema
+from durable_graph_sqlite.sql import QUERIES, migrations, schema
 from tests.golden.corpus import folder_of, unpack
 from tests.golden.stored import threads_of
 from tests.golden.stories import STORIES, story_of
@@ -122,17 +122,17 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_schema_is_that_of_the_stored_file(tmp_path: Path) -> None:
-    """Whoever changes schema.sql raises its version, and stores a file of it here."""
+    """Whoever changes schema.sql adds a migration, and stores a file of it here."""
     with (
         closing(sqlite3.connect(unpack(folder_of(), tmp_path))) as stored,
         closing(sqlite3.connect(":memory:")) as now,
     ):
         now.executescript(schema())
         assert _definitions(stored) == _definitions(now), (
-            "schema.sql has changed, and files of the schema before it are out there: raise "
-            "_VERSION in durable_graph_sqlite/backend.py and migrate them."
+            "schema.sql has changed, and files of the schema before it are out there: add a "
+            "migration, and store the corpus anew."
         )
-        assert stored.execute("PRAGMA user_version").fetchone() == (1,)
+        assert stored.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
         assert stored.execute("PRAGMA application_id").fetchone() == (int.from_bytes(b"dgph"),)
 
 

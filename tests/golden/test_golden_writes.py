@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_the_corpus_is_the_same_in_every_process(rewritten: Path, tmp_path: Path
     into = tmp_path / "again"
     command = [sys.executable, "-m", "tests.golden.write", "--into", str(into)]
     environment = {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)  # the very code that is tested here
     subprocess.run(command, check=True, cwd=HERE.parents[1], env=environment, timeout=50)
     for path in sorted(rewritten.glob("*.txt")):
         assert (into / path.name).read_bytes() == path.read_bytes()

@@ -61,7 +61,7 @@ def test_after_a_crash_a_new_message_finds_the_conversation(
     command = [sys.executable, "-m", "tests.seeds.dying", NAME, "Research AI trends"]
     died = subprocess.run(
         [*command, "development", "updates mode"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
         check=False,
         timeout=50,

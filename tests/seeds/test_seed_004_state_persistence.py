@@ -78,7 +78,7 @@ def test_the_same_input_after_a_crash_resumes_from_the_latest_checkpoint(
     cells = ["state", "graph", "5 persistence in code", "5 running with identity"]
     died = subprocess.run(
         [sys.executable, "-m", "tests.seeds.dying", NAME, last, *cells],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
         text=True,
         check=False,

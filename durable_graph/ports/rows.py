@@ -170,7 +170,7 @@ def to_card(key: ThreadKey, row: Sequence[Any]) -> Card:
         version, owner, tags, metadata, expires, archived, time, body = values
         if _card_checksum(key, values) != known:
             raise ValueError("not what was written")
-        return Card(
+        card = Card(
             version=version,
             owner=owner,
             tags=tuple(orjson.loads(tags)),
@@ -180,8 +180,25 @@ def to_card(key: ThreadKey, row: Sequence[Any]) -> Card:
             time=time,
             body=body,
         )
+        if not _is_sound_card(card):
+            raise ValueError("not what anybody writes")
+        return card
     except (TypeError, ValueError, LookupError) as error:
         raise IntegrityError(f"The card of thread {key.thread!r} is damaged.") from error
+
+
+def _is_sound_card(card: Card) -> bool:
+    """Whether everything on a card is of its kind, as for a head."""
+    return (
+        type(card.version) is int
+        and all(text is None or type(text) is str for text in (card.owner, card.archived))
+        and all(type(tag) is str for tag in card.tags)
+        and type(card.metadata) is dict
+        and all(type(v) in (str, int, float, bool, type(None)) for v in card.metadata.values())
+        and (card.expires is None or type(card.expires) in (float, int))
+        and type(card.time) in (float, int)
+        and type(card.body) is bytes
+    )
 
 
 def _card_checksum(key: ThreadKey, values: Sequence[Any]) -> int:

@@ -17,6 +17,7 @@ from durable_graph.graph.state_graph import StateGraph
 from durable_graph.managed import IsLastStep, RemainingSteps
 from durable_graph.registry import open_saver
 from durable_graph.saver import InMemorySaver, MemorySaver
+from durable_graph.secret import Secret
 from durable_graph.state.messages import MessagesState, add_messages
 from durable_graph.state.register import register_type
 from durable_graph.store import InMemoryStore
@@ -55,6 +56,7 @@ __all__ = [
     "RetryPolicy",
     "RunControl",
     "Runtime",
+    "Secret",
     "Send",
     "StateGraph",
     "StateSnapshot",

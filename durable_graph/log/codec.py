@@ -312,7 +312,10 @@ def _advice(kind: type[Any]) -> str:
     if issubclass(kind, BaseException):
         return "keep what you need of it as text, such as repr(error)"
     if name.startswith("Secret"):
-        return "it would be written down in clear: keep secrets out of the state"
+        return (
+            "it would be written down in clear: keep secrets out of the state, and hand them over "
+            "in the context of the call"
+        )
     return (
         f"annotate a state key with it if it is a dataclass, model, enum or named tuple, name it "
         f'with register_type("{name}", {name}, ...), or return plain data'

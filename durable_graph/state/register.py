@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from durable_graph.errors import GraphDefinitionError
 from durable_graph.log.registered import REGISTRY, TypeCodec
 from durable_graph.log.standard import WRITERS
+from durable_graph.secret import Secret
 from durable_graph.state.storable import derived
 
 __all__ = ["register_type"]
@@ -48,6 +49,8 @@ def register_type(
     """
     if not isinstance(cls, type):
         raise GraphDefinitionError(f"register_type takes a class, not {cls!r}.")
+    if issubclass(cls, Secret):
+        raise GraphDefinitionError("A Secret is never stored, so it can have no stored form.")
     if cls in _OWN_FORM:
         raise GraphDefinitionError(f"A {cls.__name__} has a stored form already: its own.")
     if not isinstance(tag, str) or not tag.isprintable() or not tag or tag[0] == "~":

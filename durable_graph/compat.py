@@ -79,7 +79,7 @@ async def check_compat(
             continue
         after: str | None = None
         while True:
-            query = ThreadQuery(status=status, limit=_PAGE, after=after)
+            query = ThreadQuery(saver.tenant, status, limit=_PAGE, after=after)
             page = await saver.backend.threads(query)
             for head in (thread.head for thread in page.threads if thread.head is not None):
                 found += await _look_at(graph, saver, head, due=status != "finished")

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from durable_graph.log.records import Ranges
 from durable_graph.log.seal import Header, extend
 
-__all__ = ["unneeded"]
+__all__ = ["last_checkpoints", "unneeded"]
 
 
-def unneeded(headers: Sequence[Header], path: Ranges, keep: int) -> tuple[Ranges, list[str]]:
+def last_checkpoints(headers: Sequence[Header], count: int) -> list[int]:
+    """The records of a thread's last checkpoints.
+
+    Args:
+        headers: of all records, in order.
+        count: how many, at least 1.
+    """
+    return [header.seq for header in headers if header.commit is not None and not header.ns][
+        -count:
+    ]
+
+
+def unneeded(
+    headers: Sequence[Header], path: Ranges, kept: Collection[int]
+) -> tuple[Ranges, list[str]]:
     """The records whose bodies may go, and the large values that then nothing refers to.
 
     Args:
         headers: of all records, in order.
         path: the records of the present state.
-        keep: how many of the last checkpoints must stay readable.
+        kept: the records of the root graph's checkpoints that must stay readable; what graphs
+            within it have done belongs to them.
     """
     needed = set(_numbers(path))
-    # Those of the root graph: what graphs within it have done belongs to them.
-    commits = [header for header in headers if header.commit is not None and not header.ns]
-    for header in commits[-keep:]:
-        if header.commit is not None:
+    for header in headers:
+        if header.seq in kept and header.commit is not None:
             needed.update(_numbers(header.commit.path))
             needed.add(header.seq)
             needed.update(_results(headers, header.seq))

@@ -27,7 +27,7 @@ from durable_graph.errors import (
     ThreadBusyError,
 )
 from durable_graph.log.fold import Due, Scope
-from durable_graph.log.records import DueTask, Outcome, ThreadKey
+from durable_graph.log.records import DueTask, Outcome
 from durable_graph.types import END, START, RunnableConfig, StateUpdate
 
 __all__ = ["edit"]
@@ -60,7 +60,7 @@ async def edit(
         CheckpointNotFoundError: there is no such checkpoint, or no such graph in the thread.
         IncompatibleGraphError: the graph is not found among those that the nodes refer to.
     """
-    key = ThreadKey.of(call.thread)
+    key = keeper.key(call.thread)
     await keeper.until_ended(key)
     async with keeper.running(key, call.run) as owner:
         for _ in range(_TRIES):

@@ -55,7 +55,7 @@ async def invoke(
     """
     if keeper is None or call.thread is None:
         return await _invoke_unstored(definition, call, stream)
-    key = ThreadKey.of(call.thread)
+    key = keeper.key(call.thread)
     posted = None
     while call.answers and keeper.runs(key):
         # A server that runs the thread and receives the answer: the usual case.
@@ -173,8 +173,9 @@ class RunTask:
             tally: where it is counted.
             stream: its events.
         """
-        key = ThreadKey.of(call.thread) if call.thread is not None else None
-        ending = (keeper, key) if keeper is not None and key is not None else None
+        ending = None
+        if keeper is not None and call.thread is not None:
+            ending = (keeper, keeper.key(call.thread))
 
         async def run() -> Result:
             if ending is not None:

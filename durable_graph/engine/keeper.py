@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
 import threading
 import weakref
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
+from typing import Any, Self
 
 from durable_graph.engine.context import current_task
 from durable_graph.engine.hot import HotThreads
 from durable_graph.engine.owner import Heart, Lease, Owner, owner_is_alive
 from durable_graph.engine.statistics import SaverStatistics
-from durable_graph.errors import StorageClosedError, ThreadBusyError
-from durable_graph.log.records import Head, ThreadKey
+from durable_graph.errors import ConfigError, StorageClosedError, ThreadBusyError
+from durable_graph.log.records import Head, ThreadKey, checked_id
 from durable_graph.ports.backend import Backend
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
 
@@ -33,6 +35,9 @@ class Keeper:
         clock: where time comes from.
         chance: where ids come from.
         lease: how this process proves that it is alive.
+
+    Attributes:
+        tenant: whose threads these are; empty where there are no tenants.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Keeper:
         lease: Lease | None = None,
     ) -> None:
         self.backend = backend
+        self.tenant: str = ""
         self.clock: Clock = clock or SystemClock()
         self.chance: Chance = chance or SystemChance()
         self.lease: Lease = lease or Lease()
@@ -58,7 +64,37 @@ class Keeper:
         self._lock = threading.RLock()
         self._heart = Heart(backend, self.clock, self.lease, self._all_owners)
         self._pid = os.getpid()
-        self._closed = False
+        self._closed = threading.Event()
+
+    def for_tenant(self, tenant_id: str) -> Self:
+        """The same storage for one tenant: a handle whose threads are all that tenant's.
+
+        For it, threads of others do not exist, whatever their ids. It shares everything else with
+        what it was made from, and is open for as long as that is: closing it does nothing.
+
+        Args:
+            tenant_id: 1 to 255 printable characters. Take it from who has logged in, never from
+                what they send.
+
+        Raises:
+            ConfigError: it is no such text, or this is a tenant's handle already.
+        """
+        if self.tenant:
+            raise ConfigError(
+                f"This is the handle of tenant {self.tenant!r}, which cannot reach others. Ask "
+                f"the saver that it was made from."
+            )
+        handle = copy.copy(self)
+        handle.tenant = checked_id(tenant_id, "tenant_id")
+        return handle
+
+    def key(self, thread_id: Any) -> ThreadKey:
+        """What names a thread of this tenant in the backend.
+
+        Raises:
+            ConfigError: see `ThreadKey.of`.
+        """
+        return ThreadKey.of(thread_id, self.tenant)
 
     def owner(self) -> Owner:
         """The running event loop, as an owner of threads.
@@ -114,7 +150,7 @@ class Keeper:
         """
         before = self.ending.get(key)
         task = current_task.get(None)
-        if before is None or (task is not None and task.host.thread == key.thread):
+        if before is None or (task is not None and (task.host.tenant, task.host.thread) == key):
             return
         loop, run = before
         ended = asyncio.wrap_future(run)
@@ -167,7 +203,7 @@ class Keeper:
         Raises:
             StorageClosedError: it was closed, or opened before this process was forked.
         """
-        if self._closed:
+        if self._closed.is_set():
             raise StorageClosedError(f"{type(self).__name__} was closed; make a new one.")
         if self._pid != os.getpid():
             raise StorageClosedError(
@@ -193,9 +229,9 @@ class Keeper:
 
     async def aclose(self) -> None:
         """Release the backend. Runs that are under way end with an error."""
-        if self._closed:
+        if self.tenant or self._closed.is_set():
             return
-        self._closed = True
+        self._closed.set()
         await self._heart.stop()
         owner = self._owners.get(asyncio.get_running_loop())
         if owner is not None:

@@ -498,7 +498,8 @@ class Run:
     @property
     def tenant(self) -> str:
         """Whose thread it is."""
-        return self.live.log.key.tenant if self.live.log is not None else ""
+        log = self.root.live.log  # a graph within may have none of its own
+        return log.key.tenant if log is not None else ""
 
     @property
     def thread(self) -> str | None:

@@ -52,7 +52,7 @@ async def snapshot(
         IncompatibleGraphError: the graph is not found among those that the nodes refer to.
         IntegrityError: what is stored is damaged.
     """
-    key = ThreadKey.of(place.thread)
+    key = keeper.key(place.thread)
     view = await load(keeper, definition, key, place.checkpoint)
     if view is None:
         if place.checkpoint is not None:
@@ -97,7 +97,7 @@ async def history(
     Raises:
         CheckpointNotFoundError: there is no checkpoint of a name that is given.
     """
-    key, only = ThreadKey.of(place.thread), place.checkpoint
+    key, only = keeper.key(place.thread), place.checkpoint
     reading = await keeper.backend.read(key)
     oldest = 1 if only is None else await _place(keeper, key, only)
     if reading is None:

@@ -44,7 +44,6 @@ from durable_graph.graph.config import (
 )
 from durable_graph.graph.parts import check_keys, narrowed, narrowed_event, output_of, part_of
 from durable_graph.graph.schemas import json_schema_of, model_of
-from durable_graph.log.records import ThreadKey
 from durable_graph.ports.clock import SystemChance
 from durable_graph.saver import Saver
 from durable_graph.state.channel import Channel
@@ -581,7 +580,7 @@ class CompiledGraph(SyncGraph[InputT, ContextT], Generic[StateT, ContextT, Input
             config if isinstance(config, Mapping) else {"configurable": {"thread_id": config}}
         )
         place = place_of(merge_configs(self._config, named))
-        key, modes = ThreadKey.of(place.thread), modes_of(stream_mode)
+        key, modes = saver.key(place.thread), modes_of(stream_mode)
         told = retell(self.definition, saver, key, modes, read_cursor(after), subgraphs=subgraphs)
         async for event in told:
             yield part_of(self.definition, event)

@@ -57,6 +57,7 @@ __all__ = [
     "Steps",
     "TaskResults",
     "ThreadKey",
+    "checked_id",
     "decode_body",
     "encode_body",
 ]
@@ -85,15 +86,28 @@ class ThreadKey(NamedTuple):
         Raises:
             ConfigError: the id is no usable text: 1 to 255 printable characters.
         """
-        if type(thread_id) is int or isinstance(thread_id, UUID):
-            thread_id = str(thread_id)
-        if not isinstance(thread_id, str):
-            raise ConfigError(f"A thread_id is a str, not {type(thread_id).__name__}.")
-        if not 1 <= len(thread_id) <= 255 or not thread_id.isprintable():
-            raise ConfigError(
-                f"A thread_id has 1 to 255 printable characters; this one is {thread_id[:300]!r}."
-            )
-        return cls(tenant, thread_id)
+        return cls(tenant, checked_id(thread_id, "thread_id"))
+
+
+def checked_id(given: Any, what: str) -> str:
+    """An id that a caller gives, as text.
+
+    Args:
+        given: the id.
+        what: what it is the id of, for the error.
+
+    Raises:
+        ConfigError: it is no usable text: 1 to 255 printable characters.
+    """
+    if type(given) is int or isinstance(given, UUID):
+        given = str(given)
+    if not isinstance(given, str):
+        raise ConfigError(f"A {what} is a str, not {type(given).__name__}.")
+    if not 1 <= len(given) <= 255 or not given.isprintable():
+        raise ConfigError(
+            f"A {what} has 1 to 255 printable characters; this one is {given[:300]!r}."
+        )
+    return given
 
 
 @dataclass(slots=True)

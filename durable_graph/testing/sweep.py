@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from durable_graph.graph.compiled import CompiledGraph
-from durable_graph.log.records import Record, ThreadKey
+from durable_graph.log.records import Record
 from durable_graph.log.seal import open_header
 from durable_graph.ports.backend import Append
 from durable_graph.saver import Saver
@@ -222,7 +222,7 @@ class _Trial:
     async def _go_on(self, saver: Saver, given: _Given) -> None:
         """What a program does that is started: look how the thread stands, and go on with it."""
         graph, config = self._compiled(saver), self._config()
-        reading = await saver.backend.read(ThreadKey.of(_THREAD))
+        reading = await saver.backend.read(saver.key(_THREAD))
         if reading is not None and reading.head.status in ("finished", "stopped"):
             return  # there is no more to do; and past a breakpoint it was not to go
         input = None if reading is not None else self.input
@@ -241,7 +241,7 @@ class _Trial:
             ((one.metadata or {})["source"], (one.metadata or {})["step"], one.next)
             async for one in graph.aget_state_history(config)
         ]
-        reading = await saver.backend.read(ThreadKey.of(_THREAD))
+        reading = await saver.backend.read(saver.key(_THREAD))
         damage = await saver.averify(_THREAD) if reading is not None else []
         return Ending(
             values=self.compare_by(state.values),

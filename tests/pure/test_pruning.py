@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_graph.decisions.pruning import unneeded
+from durable_graph.decisions.pruning import last_checkpoints, unneeded
 from durable_graph.log.records import Ranges
 from durable_graph.log.seal import CommitInfo, Header, extend
 from tests.pure.bodies import info
@@ -24,6 +24,11 @@ def header(seq: int, path: Ranges | None = None, *blobs: str) -> Header:
 
 def numbers(ranges: Ranges) -> list[int]:
     return [seq for first, last in ranges for seq in range(first, last + 1)]
+
+
+def gone(headers: Sequence[Header], path: Ranges, keep: int) -> list[int]:
+    """The records that go when the last so many checkpoints are kept."""
+    return numbers(unneeded(headers, path, last_checkpoints(headers, keep))[0])
 
 
 # Input, two supersteps with a result between them, a snapshot, and one step more.
@@ -51,26 +56,26 @@ def test_what_the_last_checkpoints_need_stays(
     keep: int, gone: Sequence[int], blobs: Sequence[str]
 ) -> None:
     """What the present state and the last checkpoints are folded from stays, and no more."""
-    bodies, freed = unneeded(THREAD, ((5, 7),), keep)
+    bodies, freed = unneeded(THREAD, ((5, 7),), last_checkpoints(THREAD, keep))
     assert (numbers(bodies), freed) == (list(gone), list(blobs))
 
 
 def test_what_became_of_a_kept_checkpoints_tasks_stays() -> None:
     """The records after it, up to the next commit, say how its tasks ended."""
     thread = [header(1, ()), header(2), header(3), header(4, ()), header(5, ())]
-    assert numbers(unneeded(thread, ((5, 5),), 2)[0]) == [1, 2, 3]
-    assert numbers(unneeded(thread, ((5, 5),), 3)[0]) == []
+    assert gone(thread, ((5, 5),), 2) == [1, 2, 3]
+    assert gone(thread, ((5, 5),), 3) == []
 
 
 def test_the_present_branch_stays_although_it_is_old() -> None:
     """The head's own path is needed, wherever the last checkpoints are."""
     thread = [header(1, ()), header(2, ((1, 1),)), header(3, ()), header(4, ())]
-    assert numbers(unneeded(thread, ((1, 2),), 1)[0]) == [3]
+    assert gone(thread, ((1, 2),), 1) == [3]
 
 
 def test_an_empty_thread_has_nothing_to_prune() -> None:
     """Nothing comes of nothing."""
-    assert unneeded([], (), 1) == ((), [])
+    assert unneeded([], (), last_checkpoints([], 1)) == ((), [])
 
 
 @st.composite
@@ -98,7 +103,7 @@ def test_pruning_frees_all_it_can_and_nothing_else(
 ) -> None:
     """Every kept checkpoint keeps its path; a value goes when, and only when, nobody names it."""
     headers, path = thread
-    ranges, freed = unneeded(headers, path, keep)
+    ranges, freed = unneeded(headers, path, last_checkpoints(headers, keep))
     gone = set(numbers(ranges))
     commits = [h for h in headers if h.commit is not None][-keep:]
     needed = set(numbers(path))
@@ -108,7 +113,7 @@ def test_pruning_frees_all_it_can_and_nothing_else(
     assert not gone & needed
     left = {name for h in headers if h.seq not in gone for name in h.blobs}
     assert set(freed) == {name for h in headers if h.seq in gone for name in h.blobs} - left
-    assert unneeded(headers, path, len(headers))[0] == ()
+    assert unneeded(headers, path, range(1, len(headers) + 1))[0] == ()
 
 
 def test_checkpoints_of_graphs_within_are_part_of_the_root_graphs() -> None:
@@ -120,4 +125,4 @@ def test_checkpoints_of_graphs_within_are_part_of_the_root_graphs() -> None:
         replace(header(4, ((2, 3),)), ns="sub:id"),
         header(5, ()),
     ]
-    assert numbers(unneeded(thread, ((5, 5),), 2)[0]) == [1]
+    assert gone(thread, ((5, 5),), 2) == [1]

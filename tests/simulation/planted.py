@@ -6,16 +6,15 @@ Each is a patch of the engine or of the storage, small enough to look like an ov
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
-from durable_graph import saver
 from durable_graph.decisions import advance, answers
 from durable_graph.decisions.reduce import Reducers
-from durable_graph.engine import editing, inbox, opening, reading, run, snapshots
+from durable_graph.engine import editing, inbox, opening, pruning, reading, run, snapshots
 from durable_graph.engine.live import LiveThread
 from durable_graph.engine.reading import View
 from durable_graph.engine.run import Run
@@ -316,11 +315,13 @@ def everybody_is_dead(patch: pytest.MonkeyPatch) -> None:
 def hungry_prune(patch: pytest.MonkeyPatch) -> None:
     """Pruning takes what the checkpoints that it keeps are folded from."""
 
-    def hungry(headers: Sequence[Header], path: Ranges, keep: int) -> tuple[Ranges, list[str]]:
-        first = [header.seq for header in headers if header.commit is not None][-keep:][0]
+    def hungry(
+        headers: Sequence[Header], path: Ranges, kept: Collection[int]
+    ) -> tuple[Ranges, list[str]]:
+        first = min(kept)
         return (((1, first - 1),) if first > 1 else ()), []
 
-    patch.setattr(saver, "unneeded", hungry)
+    patch.setattr(pruning, "unneeded", hungry)
 
 
 def lost_error(patch: pytest.MonkeyPatch) -> None:

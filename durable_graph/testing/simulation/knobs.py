@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 from unittest import mock
 
-from durable_graph import saver
 from durable_graph.decisions import freeze
-from durable_graph.engine import run, runlog, snapshots
+from durable_graph.engine import run, runlog, scanning, snapshots
 from durable_graph.log import seal
 
 __all__ = ["turned"]
@@ -24,7 +23,7 @@ _KNOBS: Final[tuple[tuple[Any, str, tuple[float, ...]], ...]] = (
     (run, "_SLICE", (0.0,)),  # letting others have the event loop
     (run, "_STARTS", (1,)),
     (snapshots, "_PAGE", (1, 3)),  # histories of several pages
-    (saver, "_PAGE", (1, 3)),
+    (scanning, "_PAGE", (1, 3)),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from durable_graph.ports.backend import Backend
@@ -12,6 +13,7 @@ from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing.contract import Factory, Storage
 from durable_graph.testing.simulation import SimulatedStorage
 from durable_graph_sqlite.backend import SqliteBackend
+from tests.backends.sqlite_raw import RawSqlite
 
 __all__ = ["STORAGES"]
 
@@ -37,12 +39,14 @@ async def sqlite() -> AsyncIterator[Storage]:
     """In a SQLite file, which can be opened again."""
     with tempfile.TemporaryDirectory() as folder:
         opened: list[SqliteBackend] = []
+        path = Path(folder) / "threads.db"
+        open = partial(SqliteBackend, path)
 
         async def reopen() -> SqliteBackend:
-            opened.append(SqliteBackend(Path(folder) / "threads.db"))
+            opened.append(open())
             return opened[-1]
 
-        yield Storage(await reopen(), reopen)
+        yield Storage(await reopen(), reopen, elsewhere=open, raw=RawSqlite(path))
         for backend in opened:
             await backend.aclose()
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
+from typing import Final
+
+import pytest
+from _pytest.mark import ParameterSet
 
 from durable_graph.ports.backend import Backend
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing.contract import Factory, Storage
 from durable_graph.testing.simulation import SimulatedStorage
+from durable_graph_redis import RedisBackend
 from durable_graph_sqlite.backend import SqliteBackend
-from tests.backends.sqlite_raw import RawSqlite
+from tests.services import redis
 
-__all__ = ["STORAGES"]
+__all__ = ["SERVICES", "STORAGES", "storages"]
 
 
 @asynccontextmanager
@@ -39,14 +43,12 @@ async def sqlite() -> AsyncIterator[Storage]:
     """In a SQLite file, which can be opened again."""
     with tempfile.TemporaryDirectory() as folder:
         opened: list[SqliteBackend] = []
-        path = Path(folder) / "threads.db"
-        open = partial(SqliteBackend, path)
 
         async def reopen() -> SqliteBackend:
-            opened.append(open())
+            opened.append(SqliteBackend(Path(folder) / "threads.db"))
             return opened[-1]
 
-        yield Storage(await reopen(), reopen, elsewhere=open, raw=RawSqlite(path))
+        yield Storage(await reopen(), reopen)
         for backend in opened:
             await backend.aclose()
 
@@ -70,10 +72,37 @@ async def simulated() -> AsyncIterator[Storage]:
         await backend.aclose()
 
 
+@asynccontextmanager
+async def on_redis() -> AsyncIterator[Storage]:
+    """In a Redis server, under a prefix of its own."""
+    address, prefix = redis.url(), redis.fresh_prefix()
+    opened: list[RedisBackend] = []
+
+    async def reopen() -> RedisBackend:
+        opened.append(RedisBackend(address, prefix=prefix))
+        return opened[-1]
+
+    yield Storage(await reopen(), reopen)
+    for backend in opened:
+        await backend.aclose()
+
+
 STORAGES: dict[str, Factory] = {
     "memory": memory,
+    "redis": on_redis,
     "simulated": simulated,
     "sqlite": sqlite,
     "sqlite-in-memory": sqlite_in_memory,
 }
 """Factories for `check_backend`, by name."""
+
+SERVICES: Final = frozenset({"redis"})
+"""Those that need a server."""
+
+
+def storages() -> list[ParameterSet]:
+    """The names of all of them, as parameters of tests."""
+    return [
+        pytest.param(name, marks=[pytest.mark.services] if name in SERVICES else [])
+        for name in STORAGES
+    ]

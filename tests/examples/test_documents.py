@@ -14,6 +14,7 @@ from functools import cache
 import pytest
 
 import durable_graph
+import durable_graph_redis
 import durable_graph_sqlite
 from durable_graph import errors, registry, saver, testing, types
 from durable_graph.graph.compiled import CompiledGraph
@@ -21,7 +22,15 @@ from tests.examples.documents import DOCUMENTS, ROOT, section, spans, text_of
 
 PUBLIC = {
     name
-    for module in (durable_graph, durable_graph_sqlite, errors, saver, testing, types)
+    for module in (
+        durable_graph,
+        durable_graph_redis,
+        durable_graph_sqlite,
+        errors,
+        saver,
+        testing,
+        types,
+    )
     for name in module.__all__
 }
 CODE = ("durable_graph", "backends", "tests", "examples", "benchmarks")

@@ -1,0 +1,435 @@
+"""The backend: threads in Redis, each under one key."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from durable_graph.errors import (
+    ConfigError,
+    IntegrityError,
+    OutcomeUnknownError,
+    ThreadArchivedError,
+    ThreadNotFoundError,
+)
+from durable_graph.log.seal import open_header
+from durable_graph.ports.backend import (
+    Append,
+    Capabilities,
+    Card,
+    Liveness,
+    Message,
+    Outcome,
+    Position,
+    Process,
+    Ranges,
+    Reading,
+    Record,
+    Removal,
+    Thread,
+    ThreadKey,
+    ThreadPage,
+    ThreadQuery,
+)
+from durable_graph.ports.clock import Clock, SystemClock
+from durable_graph.ports.loops import PerLoop
+from durable_graph.ports.rows import pack_card, pack_head, unpack_card, unpack_head
+from durable_graph_redis.greeting import Durability, Greeting
+from durable_graph_redis.keys import Keys, member_of
+from durable_graph_redis.links import Counts
+from durable_graph_redis.listing import list_threads
+from durable_graph_redis.replies import checked, is_unknown, translate
+from durable_graph_redis.rows import (
+    at_of,
+    link_of,
+    pack_message,
+    pack_process,
+    pack_record,
+    to_liveness,
+    to_records,
+    unpack_message,
+)
+from durable_graph_redis.scripts import (
+    APPEND,
+    BEAT,
+    LABEL,
+    POST,
+    PRUNE,
+    READ,
+    REMOVE,
+    SCAN,
+    Argument,
+    Call,
+)
+from durable_graph_redis.sessions import Client, Server, Session, check_client
+
+__all__ = ["RedisBackend"]
+
+_POLL: Final = 0.05
+# Processes whose sign of life is this many leases old are forgotten.
+_FORGOTTEN: Final = 100
+# Of a long log, so many records are read at once: nobody else is served meanwhile.
+_PIECE: Final = 1000
+_ANSWERS: Final = {1: Outcome.APPLIED, 0: Outcome.REFUSED}
+
+
+class RedisBackend:
+    """Threads in a Redis server or cluster, which any number of processes may use at once.
+
+    Args:
+        url: where it is: ``redis://``, ``rediss://`` with TLS, or ``unix://``. A cluster is
+            recognised as one.
+        client: instead of a URL, a client of your own, which is not closed; or a function that
+            makes one for each event loop, which is.
+        prefix: what all keys begin with.
+        durability: what the server must promise. "always" (default): what was acknowledged
+            survives a power loss of the server. "everysec": the last second may be lost.
+        timeout: seconds that connecting may take, and one round trip.
+        allow_weaker: use the server even if it promises less, or throws away keys.
+        clock: where time comes from, for waiting; leases go by the server's clock.
+
+    Raises:
+        ConfigError: the arguments make no sense.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        client: Client | None = None,
+        prefix: str = "durable_graph",
+        durability: Durability = "always",
+        timeout: float = 10.0,
+        allow_weaker: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        if durability not in ("always", "everysec"):
+            raise ConfigError(f"durability is 'always' or 'everysec', not {durability!r}.")
+        if timeout <= 0:
+            raise ConfigError(f"timeout is a number of seconds above 0, not {timeout}.")
+        if (url is None) == (client is None):
+            raise ConfigError("Say where the server is by a URL, or else by client=.")
+        if client is not None:
+            check_client(client)
+        try:
+            self._keys = Keys(prefix)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        self._where = _where(url) if url is not None else "Redis"
+        self._clock = clock or SystemClock()
+        self._counts = Counts()
+        greeting = Greeting(self._where, durability, allow_weaker, self._keys.format)
+        self._server = Server(self._where, url, client, greeting, timeout, self._counts)
+        self._sessions = PerLoop(
+            f"The connection to {self._where}", self._session, Session.close, Session.abandon
+        )
+        self._home = threading.Semaphore()  # the user's client belongs to the first loop
+        self.capabilities = Capabilities(durable=True, shared=True, groups=True)
+        self._prefix, self._durability = prefix, durability
+
+    def __repr__(self) -> str:
+        return (
+            f"<RedisBackend {self._where}, prefix {self._prefix!r}, durability={self._durability}>"
+        )
+
+    async def append(
+        self, batch: Sequence[Append], beat: Process | None = None
+    ) -> Sequence[Outcome]:
+        calls = [self._append(append) for append in batch]
+        if beat is not None:
+            calls.append(self._beat(beat))
+        session = await self._sessions.get()
+        answers = await session.write(calls)
+        wrong = [answer for answer in answers if isinstance(answer, BaseException)]
+        if wrong:
+            raise self._failed(wrong, all_of_them=len(wrong) == len(answers))
+        return [_ANSWERS[answer] for answer in answers[: len(batch)]]
+
+    async def read(
+        self,
+        thread: ThreadKey,
+        checkpoint: str | None = None,
+        *,
+        unless: Position | None = None,
+    ) -> Reading | None:
+        known = at_of(unless) if checkpoint is None else b""
+        wanted = f"c:{checkpoint}" if checkpoint is not None else ""
+        packed, away, *rest = await self._look(READ, thread, known, wanted)
+        if packed is None:
+            if away is not None:
+                raise ThreadArchivedError(thread.thread, away.decode())
+            return None
+        head = unpack_head(thread, packed)
+        pairs, befores, values = rest[:3]
+        messages = [
+            unpack_message(id.decode(), value or b"", None)
+            for id, value in zip(pairs[::2], pairs[1::2], strict=True)
+        ]
+        if checkpoint is not None:
+            records, after = _at_checkpoint(thread, *rest[1:])
+            return Reading(head, records, after, messages)
+        if unless is not None and unless == Position.of(head):
+            return Reading(head, (), (), messages)
+        return Reading(head, _on_path(thread, head.path, befores, values), (), messages)
+
+    async def scan(
+        self,
+        thread: ThreadKey,
+        ranges: Ranges,
+        *,
+        bodies: bool = True,
+    ) -> Sequence[Record]:
+        found: list[Record] = []
+        for piece in _pieces(ranges):
+            numbers = [number for part in piece for number in part]
+            last, befores, values = await self._look(SCAN, thread, "b" if bodies else "", *numbers)
+            inside = tuple((first, min(end, last)) for first, end in piece)
+            found += to_records(inside, befores, values)
+            if last <= piece[-1][1]:
+                break
+        return found
+
+    async def blobs(self, thread: ThreadKey, digests: Sequence[str]) -> Mapping[str, bytes]:
+        if not digests:
+            return {}
+        names = [f"b:{digest}" for digest in digests]
+        session = await self._sessions.get()
+        (values,) = await session.get([("HMGET", self._keys.thread(thread), *names)])
+        found = zip(digests, self._checked(values), strict=True)
+        return {digest: value for digest, value in found if value is not None}
+
+    async def thread(self, thread: ThreadKey) -> Thread | None:
+        session = await self._sessions.get()
+        (found,) = await session.get([("HMGET", self._keys.thread(thread), "head", "card")])
+        return _thread(thread, *self._checked(found))
+
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
+        session = await self._sessions.get()
+
+        async def get(commands: Sequence[Sequence[Argument]]) -> list[Any]:
+            answers = await session.get([tuple(command) for command in commands])
+            return [self._checked(answer) for answer in answers]
+
+        return await list_threads(query, self._keys, get, _thread)
+
+    async def label(self, thread: ThreadKey, card: Card) -> bool:
+        place = member_of(card.time, thread.thread)
+        call = self._call(
+            LABEL, thread, pack_card(thread, card), card.version, card.archived or "", place
+        )
+        return bool(await self._write(call))
+
+    async def post(self, thread: ThreadKey, message: Message) -> Message:
+        call = self._call(POST, thread, message.id, pack_message(message))
+        there, away, *stored = await self._write(call)
+        if not there:
+            if away is not None:
+                raise ThreadArchivedError(thread.thread, away.decode())
+            raise ThreadNotFoundError(f"There is no thread {thread.thread!r}.")
+        return unpack_message(message.id, *stored)
+
+    async def beat(self, process: Process | None) -> Sequence[Liveness]:
+        session = await self._sessions.get()
+        if process is None:
+            (told,) = await session.look([self._beat(None)])
+            told = self._checked(told)
+        else:
+            told = await self._write(self._beat(process))
+        known = (
+            to_liveness(id, age, value)
+            for id, age, value in zip(told[::3], told[1::3], told[2::3], strict=True)
+        )
+        return [one for one in known if one is not None]
+
+    async def remove(self, thread: ThreadKey, what: Removal) -> bool:
+        expected = at_of(what.expected)
+        if what.everything:
+            stays: list[Argument] = ["", "", "", ""]
+            if (card := what.card) is not None:
+                place = member_of(card.time, thread.thread)
+                stays = [pack_card(thread, card), card.version, card.archived or "", place]
+            return bool(await self._write(self._call(REMOVE, thread, expected, *stays)))
+        if what.expected is None:
+            return False
+        found = await self.thread(thread)
+        if found is None or found.head is None or Position.of(found.head) != what.expected:
+            return False
+        fenced = replace(found.head, epoch=found.head.epoch + 1)
+        numbers = [number for part in what.bodies for number in part]
+        call = self._call(
+            PRUNE,
+            thread,
+            *(expected, at_of(Position.of(fenced)), pack_head(fenced)),
+            *(len(numbers), *numbers),
+            *(f"b:{digest}" for digest in what.blobs),
+        )
+        return bool(await self._write(call))
+
+    async def changed(self, thread: ThreadKey, seen: Position) -> None:
+        name, there = self._keys.thread(thread), at_of(seen)
+        while True:
+            session = await self._sessions.get()
+            (at,) = await session.get([("HGET", name, "at")])
+            if self._checked(at) != there:
+                return
+            await self._clock.sleep(_POLL)
+
+    def statistics(self) -> Mapping[str, float]:
+        """What was done since this was made.
+
+        Returns:
+            loops: event loops that use it now; connections: how many were made; round_trips:
+            how often commands were sent; commands: how many; scripts: how often a script had to
+            be sent because the server had forgotten it.
+        """
+        counts = self._counts
+        return {
+            "loops": len(self._sessions),
+            "connections": counts.connections,
+            "round_trips": counts.round_trips,
+            "commands": counts.commands,
+            "scripts": counts.scripts,
+        }
+
+    async def aclose(self) -> None:
+        await self._sessions.aclose()
+
+    def _session(self) -> Session:
+        return Session(self._server, home=self._home.acquire(blocking=False))
+
+    def _call(self, script: Any, thread: ThreadKey, *arguments: Argument) -> Call:
+        return Call(script, (self._keys.thread(thread), self._keys.index(thread)), arguments)
+
+    def _append(self, append: Append) -> Call:
+        head, last, card = append.head, append.records[-1], append.card
+        fields: list[Argument] = []
+        for record in append.records:
+            fields += (f"r:{record.seq}", pack_record(record))
+            if record.checkpoint is not None:
+                fields += (f"c:{record.checkpoint}", record.seq)
+        for digest, value in append.blobs.items():
+            fields += (f"b:{digest}", value)
+        labels: tuple[Argument, ...] = ("", "", "")
+        if card is not None:
+            labels = (pack_card(head.key, card), card.version, card.archived or "")
+        settled: list[str] = [text for pair in append.settled.items() for text in pair]
+        return self._call(
+            APPEND,
+            head.key,
+            *(at_of(append.expected), at_of(Position.of(head))),
+            *(pack_head(head), member_of(head.updated, head.key.thread)),
+            *(f"r:{last.seq}", link_of(last.link)),
+            *labels,
+            *(len(fields), *fields, *settled),
+        )
+
+    def _beat(self, process: Process | None) -> Call:
+        beat = () if process is None else (process.id, pack_process(process))
+        return Call(BEAT, (self._keys.processes,), (_FORGOTTEN, *beat))
+
+    async def _write(self, call: Call) -> Any:
+        session = await self._sessions.get()
+        (answer,) = await session.write([call])
+        return checked(answer, self._where, writes=True)
+
+    async def _look(self, script: Any, thread: ThreadKey, *arguments: Argument) -> Any:
+        session = await self._sessions.get()
+        call = Call(script, (self._keys.thread(thread),), arguments)
+        (answer,) = await session.look([call])
+        return self._checked(answer)
+
+    def _checked(self, answer: Any) -> Any:
+        return checked(answer, self._where, writes=False)
+
+    def _failed(self, wrong: Sequence[BaseException], *, all_of_them: bool) -> Exception:
+        """What became of a batch of which some calls have failed, each by itself."""
+        unknown = next((error for error in wrong if is_unknown(error)), None)
+        if unknown is not None or all_of_them:
+            return translate(unknown or wrong[0], self._where, writes=True)
+        told = OutcomeUnknownError(
+            f"{self._where} stored a part of what it was given at once, and failed the rest "
+            f"({wrong[0]}). Calling again finds out which."
+        )
+        told.__cause__ = wrong[0]
+        return told
+
+
+def _where(url: str) -> str:
+    """A URL without names and passwords.
+
+    Raises:
+        ConfigError: it is none of Redis's.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ConfigError(
+            f"Redis is at redis://host:port/0, rediss:// with TLS, or unix:///path, and not at "
+            f"{parts.scheme}://."
+        )
+    try:
+        address = f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
+    except ValueError as error:
+        raise ConfigError(f"The port in the URL of Redis is no number: {error}.") from error
+    return f"Redis at {parts.path if parts.scheme == 'unix' else address + parts.path}"
+
+
+def _thread(key: ThreadKey, head: bytes | None, card: bytes | None) -> Thread | None:
+    if head is None and card is None:
+        return None
+    return Thread(
+        key,
+        unpack_head(key, head) if head is not None else None,
+        unpack_card(key, card) if card is not None else None,
+    )
+
+
+def _on_path(
+    thread: ThreadKey, path: Ranges, befores: Sequence[Any], values: Sequence[Any]
+) -> list[Record]:
+    count = sum(last - first + 1 for first, last in path)
+    if len(befores) != len(path) or len(values) != count:
+        raise IntegrityError(f"Thread {thread.thread!r} is damaged: its path leaves its log.")
+    return to_records(path, befores, values)
+
+
+def _at_checkpoint(
+    thread: ThreadKey,
+    befores: Sequence[Any],
+    values: Sequence[Any],
+    commit: Sequence[Any] | None,
+    seq: int,
+    after: Sequence[Any],
+) -> tuple[list[Record], list[Record]]:
+    """What to fold for a checkpoint, and what became of its tasks."""
+    if commit is None:
+        return [], []
+    before, value = commit
+    (record,) = to_records(((seq, seq),), [before], [value])
+    info = open_header(record, thread.thread).commit
+    path = info.path if info is not None else ()
+    rest = ((seq + 1, seq + len(after)),) if after else ()
+    return (
+        [*_on_path(thread, path, befores, values), record],
+        to_records(rest, [value[: 1 + value[0]]] if rest else [], after),
+    )
+
+
+def _pieces(ranges: Ranges) -> Iterator[Ranges]:
+    """Ranges in pieces, none of which has too many records."""
+    piece: list[tuple[int, int]] = []
+    room = _PIECE
+    for first, last in ranges:
+        start = max(first, 1)
+        while start <= last:
+            end = min(last, start + room - 1)
+            piece.append((start, end))
+            room -= end - start + 1
+            start = end + 1
+            if room == 0:
+                yield tuple(piece)
+                piece, room = [], _PIECE
+    if piece:
+        yield tuple(piece)

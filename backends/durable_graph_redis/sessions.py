@@ -1,0 +1,178 @@
+"""What one event loop has of a server: a way to it, a lane for writes and one for reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
+
+from durable_graph.errors import ConfigError
+from durable_graph_redis.greeting import Greeting, IsClusterError
+from durable_graph_redis.lanes import Lane
+from durable_graph_redis.links import ClusterLink, Counts, Link, PoolLink
+from durable_graph_redis.scripts import Call, Command
+
+__all__ = ["Client", "Server", "Session", "check_client"]
+
+Client: TypeAlias = "Redis | Callable[[], Redis | RedisCluster]"
+"""A client, or what makes one for each event loop."""
+
+# Others can use it, too: signs of life, stores.
+_CONNECTIONS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server, and how it is to be used.
+
+    Attributes:
+        where: its name for errors, without passwords.
+        url: its address; or else
+        client: the user's own.
+        greeting: what it is asked first.
+        timeout: seconds that connecting may take, and an exchange.
+        counts: what was done.
+    """
+
+    where: str
+    url: str | None
+    client: Client | None
+    greeting: Greeting
+    timeout: float
+    counts: Counts
+
+
+class Session:
+    """A server, for one event loop.
+
+    Args:
+        server: the server.
+        home: whether a client of the user's belongs to this loop.
+    """
+
+    def __init__(self, server: Server, *, home: bool) -> None:
+        self._server = server
+        self._link = _link(server, home)
+        # Who reads does not wait for the disk that writes wait for.
+        # An exchange gets as long as connecting may take, and then its own time.
+        bound = 2 * server.timeout
+        self.writes = Lane(self._exchange, server.where, bound)
+        self.reads = Lane(self._exchange, server.where, bound)
+
+    async def write(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """Call scripts that may write; returns their answers, errors among them."""
+        return await self._call(self.writes, calls, writes=True)
+
+    async def look(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """Call scripts that only read; returns their answers, errors among them."""
+        return await self._call(self.reads, calls, writes=False)
+
+    async def get(self, commands: Sequence[Command]) -> Sequence[Any]:
+        """Give commands that only read; returns their answers, errors among them."""
+        return await self.reads.call(commands, writes=False)
+
+    async def close(self) -> None:
+        """Finish what is under way, and close. Harmless if done twice."""
+        await self.writes.drain()
+        await self.reads.drain()
+        await self._link.close()
+
+    def abandon(self) -> None:
+        """Let go of connections whose loop was closed."""
+        self._link.abandon()
+
+    async def _call(self, lane: Lane, calls: Sequence[Call], *, writes: bool) -> Sequence[Any]:
+        answers = list(await lane.call([call.by_digest() for call in calls], writes=writes))
+        # A server forgets scripts when it is started anew, and says so instead of doing anything.
+        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            self._server.counts.scripts += len(unknown)
+            again = await lane.call([calls[n].by_text() for n in unknown], writes=writes)
+            for number, answer in zip(unknown, again, strict=True):
+                answers[number] = answer
+        return answers
+
+    async def _exchange(self, commands: Sequence[Command]) -> Sequence[Any]:
+        try:
+            return await self._link.exchange(commands)
+        except IsClusterError:
+            await self._link.close()
+            self._link = _clustered(self._server)
+            return await self._link.exchange(commands)
+
+
+def _link(server: Server, home: bool) -> Link:
+    if server.url is not None:
+        pool = ConnectionPool.from_url(
+            server.url,
+            protocol=2,
+            max_connections=_CONNECTIONS,
+            socket_timeout=None,  # exchanges have a limit of their own
+            socket_connect_timeout=server.timeout,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return _pooled(server, pool, owned=True)
+    client = server.client
+    if isinstance(client, Redis):
+        own = client.connection_pool
+        return _pooled(server, own if home else _copied(own), owned=not home)
+    assert callable(client)
+    made = client()
+    if isinstance(made, RedisCluster):
+        if made.connection_kwargs.get("decode_responses"):
+            raise ConfigError("A RedisCluster must be made with decode_responses=False.")
+        return ClusterLink(made, server.greeting, owned=True, counts=server.counts)
+    return _pooled(server, made.connection_pool, owned=True)
+
+
+def _pooled(server: Server, pool: ConnectionPool, *, owned: bool) -> Link:
+    return PoolLink(pool, server.greeting, server.timeout, owned=owned, counts=server.counts)
+
+
+def _copied(pool: ConnectionPool) -> ConnectionPool:
+    """A pool that connects as the user's does, for an event loop that is not the user's."""
+    return ConnectionPool(
+        connection_class=pool.connection_class,
+        max_connections=_CONNECTIONS,
+        **pool.connection_kwargs,
+    )
+
+
+def _clustered(server: Server) -> Link:
+    if server.url is None:
+        raise ConfigError(
+            f"{server.where} is one of a cluster. Pass a URL, or client=lambda: RedisCluster(...), "
+            f"which makes a client for each event loop."
+        )
+    client = RedisCluster.from_url(
+        server.url,
+        protocol=2,
+        socket_timeout=server.timeout,
+        socket_connect_timeout=server.timeout,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return ClusterLink(client, server.greeting, owned=True, counts=server.counts)
+
+
+def check_client(client: object) -> None:
+    """See that a client can be used from several event loops.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if isinstance(client, Redis):
+        if type(client.connection_pool) in (ConnectionPool, BlockingConnectionPool):
+            return
+    elif callable(client) and not isinstance(client, RedisCluster):
+        return
+    raise ConfigError(
+        "A saver is used from several event loops, and a client belongs to one. Pass a URL, a "
+        "redis.asyncio.Redis, or a function that makes a client for each event loop, as in "
+        "client=lambda: RedisCluster(...)."
+    )

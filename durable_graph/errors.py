@@ -36,7 +36,8 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     ├── IntegrityError                a stored record is damaged
     │   └── UnknownTypeError          a stored value names a type that is not registered
     ├── StoreError                    what a store was asked makes no sense (also a ValueError)
-    │   └── InvalidNamespaceError     a namespace that is none
+    │   ├── InvalidNamespaceError     a namespace that is none
+    │   └── StoreConflictError        an item is not of the version that a put expects
     └── StorageError                  the storage system failed
         ├── StorageBusyError          it stayed locked; nothing was written (also a TimeoutError)
         ├── StorageFullError          no space; nothing was written
@@ -49,7 +50,7 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
 what an error handler is told about one.
 
 What is probably a mistake, but need not be one, is a warning: `CacheWarning`,
-`UnknownKeyWarning`, `UnreachableNodeWarning`.
+`StoreWarning`, `UnknownKeyWarning`, `UnreachableNodeWarning`.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ __all__ = [
     "StorageClosedError",
     "StorageError",
     "StorageFullError",
+    "StoreConflictError",
     "StoreError",
+    "StoreWarning",
     "SwallowedInterruptError",
     "ThreadArchivedError",
     "ThreadBusyError",
@@ -355,6 +358,22 @@ class InvalidNamespaceError(StoreError):
     """A namespace of a store is not a tuple of words."""
 
 
+class StoreConflictError(StoreError):
+    """An item is not of the version that a put expects; nothing of the batch was written.
+
+    Attributes:
+        places: namespace and key of each item of which that is so.
+    """
+
+    def __init__(self, places: Sequence[tuple[tuple[str, ...], str]]) -> None:
+        self.places = list(places)
+        told = ", ".join(f"{key!r} in {namespace!r}" for namespace, key in self.places)
+        super().__init__(
+            f"Somebody else has written {told} since: it is not of the version that `if_version` "
+            f"names. Nothing was put; read it again, and put what follows from that."
+        )
+
+
 class StorageError(DurableGraphError):
     """The storage system failed."""
 
@@ -391,6 +410,10 @@ class UnknownKeyWarning(UserWarning):
 
 class CacheWarning(UserWarning):
     """A cache is asked for, or was to be used, and cannot be; nodes run as without it."""
+
+
+class StoreWarning(UserWarning):
+    """A store is searched by meaning, and has no index; its items come in their usual order."""
 
 
 class UnreachableNodeWarning(UserWarning):

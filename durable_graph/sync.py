@@ -234,17 +234,28 @@ class SyncStore:
         done: list[Any] = self._wait(partial(self.abatch, ops))
         return done
 
-    def get(self: Any, namespace: Any, key: str) -> Any:
+    def get(self: Any, namespace: Any, key: str, **options: Any) -> Any:
         """See `aget`."""
-        return self._wait(partial(self.aget, namespace, key))
+        return self._wait(partial(self.aget, namespace, key, **options))
 
-    def put(self: Any, namespace: Any, key: str, value: Any) -> None:
+    def put(
+        self: Any, namespace: Any, key: str, value: Any, index: Any = None, **options: Any
+    ) -> None:
         """See `aput`."""
-        self._wait(partial(self.aput, namespace, key, value))
+        self._wait(partial(self.aput, namespace, key, value, index, **options))
 
-    def delete(self: Any, namespace: Any, key: str) -> None:
+    def delete(self: Any, namespace: Any, key: str, **options: Any) -> None:
         """See `adelete`."""
-        self._wait(partial(self.adelete, namespace, key))
+        self._wait(partial(self.adelete, namespace, key, **options))
+
+    def sweep_ttl(self: Any) -> int:
+        """See `asweep_ttl`."""
+        removed: int = self._wait(self.asweep_ttl)
+        return removed
+
+    def close(self: Any) -> None:
+        """See `aclose`."""
+        self._wait(self.aclose)
 
     def search(self: Any, namespace_prefix: Any, /, **options: Any) -> list[Any]:
         """See `asearch`."""
@@ -255,6 +266,17 @@ class SyncStore:
         """See `alist_namespaces`."""
         found: list[Any] = self._wait(partial(self.alist_namespaces, **options))
         return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 class SyncGraph(Generic[GivenT, GivenContextT]):

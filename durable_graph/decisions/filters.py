@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from durable_graph.errors import StoreError
@@ -18,7 +18,7 @@ _ORDERED: Final[Mapping[str, _Compare]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
-_OPERATORS: Final = ("$eq", "$ne", *_ORDERED)
+_OPERATORS: Final = ("$eq", "$ne", *_ORDERED, "$in", "$exists")
 _ABSENT: Final = object()
 
 
@@ -33,19 +33,39 @@ def check_filter(filter: Mapping[str, Any] | None) -> None:
     if not isinstance(filter, Mapping):
         raise StoreError(f"A filter is a dict such as {{'age': {{'$gt': 3}}}}, not {filter!r}.")
     for key, wanted in filter.items():
-        for name in _operators(wanted):
-            if name not in _OPERATORS:
-                raise StoreError(
-                    f"The filter of {key!r} has {name!r}; there are {', '.join(_OPERATORS)}."
-                )
+        if not isinstance(key, str):
+            raise StoreError(f"A filter names keys by texts, not {key!r:.200}.")
+        _check_wanted(key, wanted)
+
+
+def _check_wanted(key: str, wanted: Any) -> None:
+    if not isinstance(wanted, Mapping):
+        return
+    names = _operators(wanted)
+    if not names:
+        for inner, value in wanted.items():
+            _check_wanted(f"{key}.{inner}", value)
+        return
+    for name in wanted:
+        if name not in _OPERATORS:
+            raise StoreError(
+                f"The filter of {key!r} has {name!r}; there are {', '.join(_OPERATORS)}."
+            )
+    one_of, exists = wanted.get("$in", ()), wanted.get("$exists", True)
+    if isinstance(one_of, str) or not isinstance(one_of, Collection):
+        raise StoreError(f"The filter of {key!r} has $in with {one_of!r:.200}, which is no list.")
+    if not isinstance(exists, bool):
+        raise StoreError(f"The filter of {key!r} has $exists with {exists!r:.200}; it is a bool.")
 
 
 def matches(value: Mapping[str, Any], filter: Mapping[str, Any]) -> bool:
     """Whether a value has what a filter asks for.
 
     Each key of the filter stands for a key of the value: with a value, it must equal it; with a
-    dict of operators, ``$eq``, ``$ne``, ``$gt``, ``$gte``, ``$lt`` and ``$lte``, all of them must
-    hold. What is not there, or cannot be compared, is neither greater nor less than anything.
+    dict of operators, ``$eq``, ``$ne``, ``$gt``, ``$gte``, ``$lt``, ``$lte``, ``$in`` (one of a
+    list) and ``$exists``, all of them must hold; with another dict, there must be a dict that has
+    what that asks for, whatever else it has. What is not there, or cannot be compared, is neither
+    greater nor less than anything.
     """
     return all(_holds(value.get(key, _ABSENT), wanted) for key, wanted in filter.items())
 
@@ -66,9 +86,11 @@ def _operators(wanted: Any) -> list[str]:
 
 def _holds(found: Any, wanted: Any) -> bool:
     names = _operators(wanted)
-    if not names:
-        return _equal(found, wanted)
-    return all(_compare(found, name, wanted[name]) for name in names)
+    if names:
+        return all(_compare(found, name, wanted[name]) for name in names)
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and matches(found, wanted)
+    return _equal(found, wanted)
 
 
 def _compare(found: Any, name: str, wanted: Any) -> bool:
@@ -76,6 +98,10 @@ def _compare(found: Any, name: str, wanted: Any) -> bool:
         return _equal(found, wanted)
     if name == "$ne":
         return not _equal(found, wanted)
+    if name == "$exists":
+        return (found is not _ABSENT) is wanted
+    if name == "$in":
+        return any(_equal(found, one) for one in wanted)
     if found is _ABSENT:
         return False
     try:

@@ -9,10 +9,17 @@ from durable_graph.testing.contract import CHECKS, Check, Storage, check_backend
 from durable_graph.testing.crash import Crash, CrashingBackend
 from durable_graph.testing.effects import Effect, EffectLog
 from durable_graph.testing.models import ScriptedModel, ScriptExhaustedError
+from durable_graph.testing.store_contract import (
+    STORE_CHECKS,
+    StoreCheck,
+    StoreStorage,
+    check_store,
+)
 from durable_graph.testing.sweep import CrashPoint, CrashSweepError, Sweep, crash_sweep
 
 __all__ = [
     "CHECKS",
+    "STORE_CHECKS",
     "Check",
     "Crash",
     "CrashPoint",
@@ -24,7 +31,10 @@ __all__ = [
     "ScriptExhaustedError",
     "ScriptedModel",
     "Storage",
+    "StoreCheck",
+    "StoreStorage",
     "Sweep",
     "check_backend",
+    "check_store",
     "crash_sweep",
 ]

@@ -27,6 +27,7 @@ NAMES = """
     previous RetryPolicy TimeoutPolicy idle_timeout step_timeout CachePolicy ttl error_handler
     NodeError defer set_node_defaults CancelledError RunControl drain_requested checkpoint_ns
     subgraphs LastValue AnyValue EphemeralValue Topic BinaryOperatorAggregate UntrackedValue
+    BaseStore aput asearch alist_namespaces query refresh_ttl TTLConfig sweep_ttl
     DeltaChannel NamedBarrierValue BaseChannel Pregel NodeBuilder trace_policy StreamTransformer
 """
 
@@ -84,6 +85,7 @@ def test_every_row_that_is_there_names_a_test(tests: set[str]) -> None:
         ("Supersteps", 12),
         ("Commands", 10),
         ("Runtime", 9),
+        ("Stores", 11),
         ("Questions", 20),
         ("Functions", 15),
         ("Policies", 18),

@@ -36,10 +36,16 @@ VALUE: dict[str, Any] = {
         {"t": {"$gt": "a"}},
         {"missing": {"$ne": 1}},
         {"t": {"$ne": 1}},
+        {"d": {}},
+        {"d": {"x": {"$gt": 0}}},
+        {"n": {"$in": [1, 10]}},
+        {"t": {"$in": {"a", "b"}}},
+        {"n": {"$exists": True}, "missing": {"$exists": False}},
+        {"none": {"$exists": True}},
     ],
 )
 def test_found(filter: Any) -> None:
-    """All keys and operators must hold; a dict without operators is a value."""
+    """All keys and operators must hold; a dict without operators is a part of a dict."""
     check_filter(filter)
     assert matches(VALUE, filter)
 
@@ -60,6 +66,14 @@ def test_found(filter: Any) -> None:
         {"nan": {"$gte": 0}},
         {"n": {"$gte": 1, "$lt": 10}},
         {"d": {"x": 2}},
+        {"d": {"x": 1, "y": 2}},
+        {"d": {"x": {"$gt": 1}}},
+        {"n": {"x": 1}},
+        {"missing": {}},
+        {"n": {"$in": []}},
+        {"missing": {"$in": [None]}},
+        {"n": {"$exists": False}},
+        {"missing": {"$exists": True}},
     ],
 )
 def test_not_found(filter: Any) -> None:
@@ -71,7 +85,13 @@ def test_not_found(filter: Any) -> None:
 @pytest.mark.parametrize(
     ("filter", "message"),
     [
-        ({"n": {"$in": [1]}}, r"The filter of 'n' has '\$in'; there are \$eq"),
+        ({"n": {"$where": [1]}}, r"The filter of 'n' has '\$where'; there are \$eq"),
+        ({"d": {"x": {"$where": 1}}}, r"The filter of 'd.x' has '\$where'"),
+        ({"n": {"$gt": 1, "x": 1}}, r"The filter of 'n' has 'x'"),
+        ({"n": {"$in": "abc"}}, "which is no list"),
+        ({"n": {"$in": 5}}, "which is no list"),
+        ({"n": {"$exists": 1}}, "it is a bool"),
+        ({1: 2}, "names keys by texts"),
         ({"n": {"$gt": 1, "$or": []}}, r"has '\$or'"),
         ("n", "A filter is a dict"),
     ],

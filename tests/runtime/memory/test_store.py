@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_graph.errors import InvalidNamespaceError, StoreError
-from durable_graph.ports.store import GetOp, Item, ListNamespacesOp, PutOp, SearchOp
+from durable_graph.errors import InvalidNamespaceError, StoreConflictError, StoreError
+from durable_graph.ports.store import GetOp, Item, ListNamespacesOp, Op, PutOp, SearchOp
 from durable_graph.state.messages import Message
-from durable_graph.store import InMemoryStore
+from durable_graph.store import BaseStore, InMemoryStore
 from durable_graph.testing import FakeClock
 
 HOME = ("users", "7")
@@ -237,6 +238,13 @@ def test_the_synchronous_face_does_the_same() -> None:
     assert item.value == {"n": 1}
     with pytest.raises(StoreError):
         store.put(HOME, "", {})
+    store.put(HOME, "k", {"n": 3}, ["n"], ttl=5, if_version=item.version)
+    with pytest.raises(StoreConflictError, match="Somebody else has written 'k' in"):
+        store.delete(HOME, "k", if_version=item.version)
+    assert store.get(HOME, "k", refresh_ttl=False).expires_at is not None
+    assert store.sweep_ttl() == 0
+    with store as same:
+        assert same is store
 
 
 async def test_the_synchronous_face_works_in_async_code() -> None:
@@ -271,3 +279,45 @@ def test_a_search_agrees_with_a_list_of_what_was_put(
     some = store.search(prefix, filter={"n": {"$gte": 1, "$lt": 3}}, limit=100)
     assert [i.value["n"] for i in some] == [n for *_, n in wanted[::-1] if 1 <= n < 3]
     assert store.list_namespaces() == sorted({namespace for namespace, _ in model})
+
+
+async def test_a_store_of_ones_own_has_a_batch_and_no_lifetimes() -> None:
+    """All the rest is made of it; a time to live is refused where it would be forgotten."""
+
+    class Upper(BaseStore):
+        async def abatch(self, ops: Iterable[Op]) -> list[Any]:
+            return [op.key.upper() if isinstance(op, GetOp) else None for op in ops]
+
+    async with Upper() as store:
+        assert await store.abatch([GetOp(HOME, "k")]) == ["K"]
+        await store.aput(HOME, "k", {})
+        await store.aput(HOME, "k", {}, ttl=None)
+        with pytest.raises(StoreError, match="Upper keeps its items for ever"):
+            await store.aput(HOME, "k", {}, ttl=5)
+    assert not store.capabilities.durable
+
+
+async def test_puts_remove_what_has_expired() -> None:
+    """A bit each time, so that nobody has to come for it."""
+    clock = FakeClock()
+    store = InMemoryStore(clock=clock, ttl={"default_ttl": 1})
+    await store.abatch([PutOp(HOME, str(n), {}, ttl=1) for n in range(50)])
+    await clock.advance(61)
+    await store.aput(HOME, "k", {})
+    assert repr(store) == "<InMemoryStore: 42 items>"
+    for _ in range(5):
+        await store.aput(HOME, "k", {})
+    assert repr(store) == "<InMemoryStore: 1 items>"
+
+
+async def test_versions_of_several_threads_differ() -> None:
+    """Though all of them are drawn from one moment."""
+    store = InMemoryStore(clock=FakeClock())
+
+    def put(number: int) -> None:
+        for n in range(100):
+            store.put((str(number),), str(n), {})
+
+    await asyncio.gather(*(asyncio.to_thread(put, number) for number in range(4)))
+    found = await store.asearch((), limit=1000)
+    assert len({item.version for item in found}) == 400

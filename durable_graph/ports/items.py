@@ -1,0 +1,162 @@
+"""The port to storage of a store's items: what a system must do to hold them.
+
+A store on this port brings storage alone: `durable_graph.store.ItemStore` checks what is asked,
+encodes values, filters, ranks and puts batches together. These docstrings are the specification;
+`durable_graph.testing.check_store` is the same as code, for the store that is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from durable_graph.decisions.items import ABSENT, Entry, Namespace, Place, Write
+from durable_graph.errors import IntegrityError
+
+__all__ = [
+    "ABSENT",
+    "Entry",
+    "Items",
+    "ItemsCapabilities",
+    "Namespace",
+    "Place",
+    "Write",
+    "beneath",
+    "from_bytes",
+    "to_bytes",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsCapabilities:
+    """What storage of items guarantees.
+
+    Attributes:
+        durable: what was acknowledged survives the end of this process.
+        shared: several processes can open the same storage.
+        immediate: its calls never wait for anything, so that they need no event loop.
+        most_writes: how many places one atomic operation can write, 100 or more; ``None`` for any
+            number.
+    """
+
+    durable: bool
+    shared: bool
+    immediate: bool = False
+    most_writes: int | None = None
+
+
+class Items(Protocol):
+    """Holds entries under namespace and key.
+
+    An instance can be used from several event loops, and opens what it needs on first use. Every
+    method may raise `StorageError` and its leaves. Cancelling a call never tears a write apart.
+
+    Each call is told the time. What has expired by then is not there: it is neither found, nor
+    does a write meet it. Versions, values and vectors mean nothing to storage; words and keys are
+    any text without zero bytes.
+    """
+
+    @property
+    def capabilities(self) -> ItemsCapabilities:
+        """What it guarantees."""
+        ...
+
+    async def fetch(self, places: Sequence[Place], now: float) -> Sequence[Entry | None]:
+        """The entries at these places, in this order; they may come without their vectors."""
+        ...
+
+    async def scan(
+        self,
+        prefix: Namespace,
+        now: float,
+        *,
+        limit: int,
+        after: Entry | None = None,
+        vectors: bool = False,
+    ) -> Sequence[Entry]:
+        """Entries in a namespace and beneath it, by `Entry.order`, the greatest first.
+
+        Args:
+            prefix: the namespace's first words; ``()`` for all.
+            now: Unix time.
+            limit: how many; fewer only if there are no more.
+            after: the last entry of the page before.
+            vectors: whether their vectors are needed.
+        """
+        ...
+
+    async def namespaces(
+        self, prefix: Namespace, now: float, *, limit: int, after: Namespace | None = None
+    ) -> Sequence[Namespace]:
+        """The namespaces that hold something, each once, in order.
+
+        Args:
+            prefix: their first words.
+            now: Unix time.
+            limit: how many; fewer only if there are no more.
+            after: the last of the page before.
+        """
+        ...
+
+    async def apply(self, writes: Sequence[Write], now: float) -> Sequence[Place]:
+        """Write all of these in one atomic operation, or none.
+
+        Each place is in there once at most. What becomes of an entry that is there already is
+        told by `Write.allows` and `Write.over`. It may also remove some of what has expired, as
+        many as it writes or a bit more, so that nobody has to come for it.
+
+        Returns:
+            The places whose condition does not hold; empty if all is written.
+
+        Raises:
+            StorageFullError: nothing was written.
+            OutcomeUnknownError: all of it may have been written.
+        """
+        ...
+
+    async def prolong(self, entries: Sequence[tuple[Entry, float]], now: float) -> None:
+        """Let entries expire later than they would, each at its time.
+
+        Only those that are still of the version they were read in; the others have a new time
+        anyway, or are gone.
+        """
+        ...
+
+    async def sweep(self, now: float, *, limit: int) -> int:
+        """Remove what has expired, so many at most; returns how many it were."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything. Harmless if done twice."""
+        ...
+
+
+def to_bytes(namespace: Namespace) -> bytes:
+    """A namespace as bytes, which sort as namespaces do: each word ends with a zero byte.
+
+    No word holds one, so no two namespaces are the same bytes, and of two of which the one's
+    bytes begin with the other's, the one is beneath the other.
+    """
+    return b"".join(word.encode() + b"\0" for word in namespace)
+
+
+def from_bytes(stored: bytes) -> Namespace:
+    """A namespace of its bytes.
+
+    Raises:
+        IntegrityError: they are none.
+    """
+    try:
+        words = stored.decode().split("\0")
+    except UnicodeDecodeError:
+        words = [""]
+    if words.pop() or not words:
+        raise IntegrityError(f"A stored namespace is damaged: {stored!r:.200}.")
+    return tuple(words)
+
+
+def beneath(prefix: Namespace) -> tuple[bytes, bytes]:
+    """The bytes of a namespace and all beneath it: from the one on, and before the other."""
+    first = to_bytes(prefix)
+    return first, first + b"\xff"  # a byte that is in no text

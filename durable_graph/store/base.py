@@ -1,0 +1,42 @@
+"""What users call of a store."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import ClassVar, Self
+
+from durable_graph.ports.items import ItemsCapabilities
+from durable_graph.ports.store import Store
+from durable_graph.sync import SyncStore
+
+__all__ = ["BaseStore"]
+
+
+class BaseStore(SyncStore, Store):
+    """What users call of a store; a store of one's own derives from it and has `abatch`.
+
+    Nodes get the store that their graph was compiled with as `runtime.store`, as a parameter
+    named `store`, or from `get_store()`. What they put there is there at once, whatever becomes of
+    their superstep: it is an effect, and a node that runs again has it again.
+    """
+
+    __injected__: ClassVar[str] = "store"
+
+    @property
+    def capabilities(self) -> ItemsCapabilities:
+        """What its storage guarantees; of a store that does not say, nothing."""
+        return ItemsCapabilities(durable=False, shared=False)
+
+    async def aclose(self) -> None:
+        """Release what the store holds. Harmless if done twice."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,91 @@
+"""What a batch of puts comes to, and how items are named in storage."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durable_graph.decisions.items import Entry, Pending, Write, next_version
+from durable_graph.errors import IntegrityError, StoreConflictError
+from durable_graph.ports.items import beneath, from_bytes, to_bytes
+
+PLACE = (("a",), "k")
+
+words = st.text(st.characters(exclude_characters="\0.", exclude_categories=["Cs"]), min_size=1)
+names = st.lists(words, min_size=1, max_size=4).map(tuple)
+
+
+def entry(version: int, created: float = 0.0) -> Entry:
+    return Entry(("a",), "k", b"{}", version, created, created)
+
+
+def test_a_write_asks_for_the_version_that_is_there() -> None:
+    """Or for nothing to be there, or does not ask."""
+    for expects, nothing, first, second in (
+        (None, True, True, True),
+        (0, True, False, False),
+        (1, False, True, False),
+    ):
+        write = Write(PLACE, entry(9), expects)
+        assert [write.allows(found) for found in (None, entry(1), entry(2))] == [
+            nothing,
+            first,
+            second,
+        ]
+
+
+def test_what_is_written_over_keeps_its_past() -> None:
+    """Unless it was removed in between."""
+    assert Write(PLACE, entry(2, 5.0)).over(entry(1, 1.0)) == Entry(
+        ("a",), "k", b"{}", 2, created=1.0, updated=5.0
+    )
+    assert Write(PLACE, entry(2, 5.0), fresh=True).over(entry(1, 1.0)) == entry(2, 5.0)
+    assert Write(PLACE, entry(2, 5.0)).over(None) == entry(2, 5.0)
+    assert Write(PLACE, None).over(entry(1)) is None
+
+
+def test_writes_to_one_place_become_one() -> None:
+    """With the first one's condition and the last one's value."""
+    pending = Pending()
+    pending.add(PLACE, entry(5), 3)
+    pending.add(PLACE, entry(6), None)
+    assert pending.writes == {PLACE: Write(PLACE, entry(6), 3)}
+    pending.add(PLACE, None, 6)
+    pending.add(PLACE, entry(7), 0)
+    assert pending.writes == {PLACE: Write(PLACE, entry(7), 3, fresh=True)}
+    with pytest.raises(StoreConflictError) as caught:
+        pending.add(PLACE, entry(8), 6)
+    assert caught.value.places == [PLACE]
+    assert pending.writes == {PLACE: Write(PLACE, entry(7), 3, fresh=True)}
+
+
+@given(st.lists(st.tuples(st.floats(0, 2e9), st.floats(0, 1, exclude_max=True)), max_size=20))
+def test_versions_grow_whatever_the_clock_does(draws: list[tuple[float, float]]) -> None:
+    """Within a process; and fit into 63 bits."""
+    last = 0
+    for now, chance in draws:
+        version = next_version(last, now, chance)
+        assert last < version < 2**63
+        last = version
+
+
+def test_versions_grow_with_time_between_processes() -> None:
+    """Whatever chance says, a millisecond later is later."""
+    assert next_version(0, 1e9, 0.999999) < next_version(0, 1e9 + 0.002, 0.0)
+
+
+@given(names, names)
+def test_names_in_storage_sort_as_names_do(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    """And are beneath each other as names are, word by word."""
+    assert from_bytes(to_bytes(one)) == one
+    assert (to_bytes(one) < to_bytes(other)) == (one < other)
+    first, after = beneath(one)
+    assert (first <= to_bytes(other) < after) == (other[: len(one)] == one)
+
+
+@pytest.mark.parametrize("stored", [b"", b"a", b"\xff\0", b"a\0b"])
+def test_a_damaged_name_is_an_error(stored: bytes) -> None:
+    """Not another namespace."""
+    with pytest.raises(IntegrityError, match="namespace"):
+        from_bytes(stored)

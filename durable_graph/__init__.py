@@ -4,6 +4,7 @@ Build a `StateGraph`, compile it with a saver, call it with a `thread_id`. Every
 stored before the next begins, and a run that was cut off goes on exactly where it was.
 """
 
+from durable_graph.archive import FolderArchive
 from durable_graph.cache import InMemoryCache
 from durable_graph.engine.asking import interrupt
 from durable_graph.engine.context import get_config, get_store, get_stream_writer
@@ -42,6 +43,7 @@ __all__ = [
     "START",
     "CachePolicy",
     "Command",
+    "FolderArchive",
     "InMemoryCache",
     "InMemorySaver",
     "InMemoryStore",

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Literal, Self, get_args
 
 from durable_graph.decisions.pruning import last_checkpoints
+from durable_graph.engine.cold import is_archived, send_to_archive
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.owner import Lease
 from durable_graph.engine.pruning import prune
@@ -16,6 +17,7 @@ from durable_graph.engine.verifying import verify
 from durable_graph.engine.whole import read_whole, write_copy
 from durable_graph.errors import ConfigError, IntegrityError
 from durable_graph.log.records import Head, Status
+from durable_graph.ports.archive import Archive
 from durable_graph.ports.backend import Removal, ThreadQuery
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.ports.memory import InMemoryBackend
@@ -64,6 +66,8 @@ class Saver(Keeper, SyncSaver):
         clock: where time comes from.
         chance: where ids come from.
         lease: how this process proves that it is alive.
+        archive: where `aarchive_thread` moves threads, and from where they come back by
+            themselves when they are used. It is closed with the saver.
     """
 
     def __repr__(self) -> str:
@@ -128,9 +132,25 @@ class Saver(Keeper, SyncSaver):
         """
         self.check_usable()
         key = self.key(thread_id)
-        await self.head_at_rest(key)
+        if not await is_archived(self, key):  # else looking would bring it back first
+            await self.head_at_rest(key)
         self.hot.take(key)
         await self.backend.remove(key, Removal(everything=True))
+
+    async def aarchive_thread(self, thread_id: str) -> None:
+        """Move a thread that rests to the archive, as one file. Harmless if it is there already.
+
+        Reading it, resuming it and leaving it an answer bring it back, as it was; deleting it
+        deletes the file. Until then nothing of it is in this saver's storage but its card.
+
+        Raises:
+            ConfigError: the saver has no archive.
+            ThreadNotFoundError: there is no such thread.
+            ThreadBusyError: a live run owns it, or answers wait for it.
+            IntegrityError: it is damaged.
+            StorageError: it could not be stored there; it is still here.
+        """
+        await send_to_archive(self, self.key(thread_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread with its whole history.
@@ -190,8 +210,14 @@ class Saver(Keeper, SyncSaver):
 class InMemorySaver(Saver):
     """Keeps threads in this process's memory; nothing survives its end."""
 
-    def __init__(self, *, clock: Clock | None = None, chance: Chance | None = None) -> None:
-        super().__init__(InMemoryBackend(clock), clock=clock, chance=chance)
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        chance: Chance | None = None,
+        archive: Archive | None = None,
+    ) -> None:
+        super().__init__(InMemoryBackend(clock), clock=clock, chance=chance, archive=archive)
 
 
 MemorySaver = InMemorySaver

@@ -182,6 +182,10 @@ class SyncSaver:
         """See `adelete_thread`."""
         call(partial(self.adelete_thread, thread_id))
 
+    def archive_thread(self: Any, thread_id: str) -> None:
+        """See `aarchive_thread`."""
+        call(partial(self.aarchive_thread, thread_id))
+
     def copy_thread(self: Any, source_thread_id: str, target_thread_id: str) -> None:
         """See `acopy_thread`."""
         call(partial(self.acopy_thread, source_thread_id, target_thread_id))

@@ -7,6 +7,7 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from durable_graph.errors import ConfigError
+from durable_graph.ports.archive import Archive
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.saver import Lease, Saver
 from durable_graph_sqlite.backend import SqliteBackend, Synchronous
@@ -29,6 +30,7 @@ class SqliteSaver(Saver):
         clock: where time comes from.
         chance: where ids come from.
         lease: how this process proves that it is alive.
+        archive: where threads go that are archived.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class SqliteSaver(Saver):
         clock: Clock | None = None,
         chance: Chance | None = None,
         lease: Lease | None = None,
+        archive: Archive | None = None,
     ) -> None:
         backend = SqliteBackend(
             path,
@@ -49,7 +52,7 @@ class SqliteSaver(Saver):
             allow_weaker=allow_weaker,
             clock=clock,
         )
-        super().__init__(backend, clock=clock, chance=chance, lease=lease)
+        super().__init__(backend, clock=clock, chance=chance, lease=lease, archive=archive)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:

@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import Any, Self
 
+from durable_graph.engine.archiving import ArchivingBackend
 from durable_graph.engine.context import current_task
 from durable_graph.engine.hot import HotThreads
 from durable_graph.engine.owner import Heart, Lease, Owner, owner_is_alive
 from durable_graph.engine.statistics import SaverStatistics
 from durable_graph.errors import ConfigError, StorageClosedError, ThreadBusyError
 from durable_graph.log.records import Head, ThreadKey, checked_id
+from durable_graph.ports.archive import Archive
 from durable_graph.ports.backend import Backend
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
 
@@ -35,6 +37,7 @@ class Keeper:
         clock: where time comes from.
         chance: where ids come from.
         lease: how this process proves that it is alive.
+        archive: where threads go that are archived, and come back from when they are used.
 
     Attributes:
         tenant: whose threads these are; empty where there are no tenants.
@@ -47,11 +50,15 @@ class Keeper:
         clock: Clock | None = None,
         chance: Chance | None = None,
         lease: Lease | None = None,
+        archive: Archive | None = None,
     ) -> None:
-        self.backend = backend
         self.tenant: str = ""
         self.clock: Clock = clock or SystemClock()
         self.chance: Chance = chance or SystemChance()
+        self.archiving: ArchivingBackend | None = None
+        if archive is not None:
+            backend = self.archiving = ArchivingBackend(backend, archive, self.clock, self.chance)
+        self.backend: Backend = backend
         self.lease: Lease = lease or Lease()
         self.hot: HotThreads = HotThreads()
         self.ending: dict[ThreadKey, tuple[asyncio.AbstractEventLoop, Future[None]]] = {}

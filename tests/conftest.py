@@ -13,15 +13,25 @@ import pytest_asyncio
 from durable_graph import InMemorySaver
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
+from durable_graph_redis import RedisSaver
 from durable_graph_sqlite import SqliteSaver
+from tests.services import redis
 
 SAVERS: dict[str, Callable[[Path], Saver]] = {
     "memory": lambda folder: InMemorySaver(),
+    "redis": lambda folder: RedisSaver(redis.url(), prefix=redis.fresh_prefix()),
     "sqlite": lambda folder: SqliteSaver(folder / "threads.db"),
 }
+SERVICES = {"redis"}
+"""Savers that need a server."""
 
 
-@pytest_asyncio.fixture(params=list(SAVERS))
+@pytest_asyncio.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.services] if name in SERVICES else [])
+        for name in SAVERS
+    ]
+)
 async def saver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Saver]:
     """A fresh saver over each backend."""
     made = SAVERS[request.param](tmp_path)

@@ -8,6 +8,7 @@ and here that is known: connecting is tried again, sending is not.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,6 +114,8 @@ class PoolLink:
 
     def abandon(self) -> None:
         pool: Any = self._pool
+        for connection in (*pool._available_connections, *pool._in_use_connections):
+            _close_without_loop(connection)
         pool.reset()
 
     async def _connection(self) -> Any:
@@ -215,7 +218,22 @@ class ClusterLink:
             await self._client.aclose()
 
     def abandon(self) -> None:
-        return None
+        for node in self._client.get_nodes():
+            for connection in node._connections:
+                _close_without_loop(connection)
+
+
+def _close_without_loop(connection: Any) -> None:
+    """Close a socket whose event loop was closed under it, which nothing public can do."""
+    writer, connection._reader, connection._writer = connection._writer, None, None
+    transport: Any = writer.transport if writer is not None else None
+    if transport is None:
+        return
+    # What is to be told to the loop cannot be; the socket is closed all the same.
+    with contextlib.suppress(RuntimeError):
+        transport.abort()
+    with contextlib.suppress(RuntimeError, AttributeError):
+        transport._call_connection_lost(None)
 
 
 async def _answer(connection: AbstractConnection) -> Any:

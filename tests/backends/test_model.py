@@ -1,4 +1,4 @@
-"""SQLite and the in-memory model, driven with the same calls: every answer is the same."""
+"""Each backend and the in-memory model, driven with the same calls: every answer is the same."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ from durable_graph.ports.backend import (
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing import FakeClock
 from durable_graph.testing.contract_kit import Log, commit, mark, message, process, results
+from durable_graph_redis import RedisBackend
 from durable_graph_sqlite.backend import SqliteBackend
+from tests.services import redis
 
 TORTURE = "DURABLE_GRAPH_TORTURE" in os.environ
 
@@ -80,7 +82,9 @@ ranges = st.lists(st.tuples(ends, ends), max_size=3).map(_ascending)
 class Machine(RuleBasedStateMachine):
     """Two backends and what was done to both."""
 
-    backend = SqliteBackend
+    backend: Callable[..., Backend] = SqliteBackend
+    own_clock = True
+    """Whether the other goes by the clock that it is given, also for signs of life."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,19 +92,19 @@ class Machine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.clock = FakeClock()
         self.model = InMemoryBackend(self.clock)
-        self.sqlite = self.open()
+        self.other = self.open()
         self.logs = {key: Log(key.thread, tenant=key.tenant) for key in KEYS}
         self.earlier: dict[ThreadKey, list[Append]] = {key: [] for key in KEYS}
         self.checkpoints = ["none"]
         self.cards: dict[ThreadKey, int] = {}
 
-    def open(self) -> SqliteBackend:
-        """An instance on the same file."""
+    def open(self) -> Backend:
+        """An instance on the same storage."""
         path = Path(self.folder.name) / "threads.db"
         return self.backend(path, synchronous="normal", clock=self.clock)
 
     def teardown(self) -> None:
-        self.runner.run(self.sqlite.aclose())
+        self.runner.run(self.other.aclose())
         self.runner.close()
         self.folder.cleanup()
 
@@ -109,12 +113,12 @@ class Machine(RuleBasedStateMachine):
 
         async def answer(backend: Backend) -> Any:
             try:
-                return _plain(await call(backend))
+                return _plain(await call(backend), ages=self.own_clock)
             except DurableGraphError as error:
                 return type(error).__name__, str(error)
 
         wanted = self.runner.run(answer(self.model))
-        got = self.runner.run(answer(self.sqlite))
+        got = self.runner.run(answer(self.other))
         note(f"-> {wanted!r}"[:200])
         assert got == wanted
         return wanted
@@ -226,9 +230,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        """Close the file and open it again; it is the same as before."""
-        self.runner.run(self.sqlite.aclose())
-        self.sqlite = self.open()
+        """Close the other and open it again; it is the same as before."""
+        self.runner.run(self.other.aclose())
+        self.other = self.open()
 
     # -- what is asked of both ---------------------------------------------------------------------
 
@@ -355,6 +359,25 @@ def test_sqlite_does_what_the_model_does() -> None:
     run_state_machine_as_test(Machine, settings=RUNS)
 
 
+class OnRedis(Machine):
+    """The model and Redis, under a prefix of its own."""
+
+    own_clock = False
+
+    def open(self) -> Backend:
+        """An instance on the same storage."""
+        if not hasattr(self, "prefix"):
+            self.prefix = redis.fresh_prefix()
+        return RedisBackend(redis.url(), prefix=self.prefix, clock=self.clock)
+
+
+@pytest.mark.services
+@pytest.mark.timeout(3600 if TORTURE else 60)
+def test_redis_does_what_the_model_does() -> None:
+    """Whatever is done to both, Redis gives the answers of the in-memory model."""
+    run_state_machine_as_test(OnRedis, settings=RUNS)
+
+
 def test_a_difference_is_found() -> None:
     """A backend whose heads are a second off, and nothing else, differs from the model."""
 
@@ -377,7 +400,7 @@ async def _page(query: ThreadQuery, backend: Backend) -> ThreadPage:
     return await backend.threads(query)
 
 
-def _plain(answer: Any) -> Any:
+def _plain(answer: Any, *, ages: bool = True) -> Any:
     """An answer with lists for its sequences, so that it can be compared."""
     if isinstance(answer, Reading):
         return (
@@ -390,6 +413,8 @@ def _plain(answer: Any) -> Any:
         return list(answer.threads), answer.next
     if isinstance(answer, dict):
         return dict(answer)
+    if answer and not ages and isinstance(answer, (list, tuple)) and hasattr(answer[0], "age"):
+        return sorted((entry.process for entry in answer), key=repr)
     if isinstance(answer, (list, tuple)):
         return sorted(answer, key=repr) if answer and hasattr(answer[0], "age") else list(answer)
     return answer

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from durable_graph.errors import ConfigError
 from durable_graph.ports.backend import Thread
 
 __all__ = ["cursor_of", "place", "place_of"]
@@ -21,7 +24,15 @@ def place_of(cursor: str) -> tuple[float, str]:
     """The place that a cursor names.
 
     Raises:
-        ValueError: it is no cursor.
+        ConfigError: it is no cursor.
     """
     updated, _, thread = cursor.partition(" ")
-    return float(updated), thread
+    try:
+        at = float(updated)
+    except ValueError:
+        at = math.nan
+    if not math.isfinite(at) or not thread:
+        raise ConfigError(
+            f"{cursor!r} is not where a list of threads goes on; take what the page before says."
+        )
+    return at, thread

@@ -6,6 +6,7 @@ pytest finds the fixtures of `durable_graph.testing.plugin` by itself.
 
 from durable_graph.testing.clock import FakeClock
 from durable_graph.testing.contract import CHECKS, Check, Storage, check_backend
+from durable_graph.testing.contract_hooks import Line, Raw
 from durable_graph.testing.crash import Crash, CrashingBackend
 from durable_graph.testing.effects import Effect, EffectLog
 from durable_graph.testing.models import ScriptedModel, ScriptExhaustedError
@@ -28,6 +29,8 @@ __all__ = [
     "Effect",
     "EffectLog",
     "FakeClock",
+    "Line",
+    "Raw",
     "ScriptExhaustedError",
     "ScriptedModel",
     "Storage",

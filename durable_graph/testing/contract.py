@@ -19,7 +19,11 @@ of it. Give `check_backend` a way to fresh storage::
     async def test_my_backend_keeps_the_contract() -> None:
         await check_backend(fresh)
 
-or let pytest show every check as a test of its own::
+With what else a `Storage` can bring along, more is checked: processes that are killed
+(``elsewhere=functools.partial(MyBackend, folder)``), damaged bytes (``raw``), and lost answers
+(``line``).
+
+To let pytest show every check as a test of its own::
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
     async def test_my_backend(check: Check) -> None:
@@ -35,13 +39,19 @@ from durable_graph.testing import (
     contract_append,
     contract_cancel,
     contract_cards,
+    contract_corruption,
+    contract_crash,
+    contract_expiry,
     contract_hostile,
     contract_inbox,
+    contract_paging,
+    contract_processes,
     contract_races,
     contract_read,
     contract_storage,
     contract_threads,
     contract_transactions,
+    contract_unknown,
 )
 from durable_graph.testing.contract_kit import Check, Factory, Storage
 
@@ -60,6 +70,8 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         contract_threads.REMOVE,
         contract_threads.CHANGED,
         contract_cards.CHAPTER,
+        contract_paging.CHAPTER,
+        contract_expiry.CHAPTER,
         contract_hostile.CHAPTER,
         contract_races.CHAPTER,
         contract_cancel.CANCEL,
@@ -67,6 +79,10 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
         contract_storage.DURABLE,
         contract_storage.SHARED,
         contract_transactions.CHAPTER,
+        contract_processes.CHAPTER,
+        contract_crash.CHAPTER,
+        contract_corruption.CHAPTER,
+        contract_unknown.CHAPTER,
     )
     for check in chapter.checks
 )

@@ -18,7 +18,7 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 from durable_graph.log.records import Commit, Mark, Outcome, Ranges, Status, TaskResults
 from durable_graph.log.seal import CommitInfo, Draft, seal
@@ -34,8 +34,10 @@ from durable_graph.ports.backend import (
     ThreadKey,
 )
 from durable_graph.ports.backend import Outcome as Answer
+from durable_graph.testing.contract_hooks import Line, Raw
 
 __all__ = [
+    "HOOKS",
     "Chapter",
     "Check",
     "Factory",
@@ -65,16 +67,29 @@ class Storage:
         backend: a fresh one, whose storage holds nothing yet.
         reopen: opens one more instance on the same storage, while the others are open or after
             they were closed. Needed for backends that declare themselves durable or shared.
+        elsewhere: opens one more instance in another process, to which this function is pickled,
+            such as ``functools.partial(MyBackend, path)``. With it is checked what is left when
+            a process is killed, and that of several processes one wins.
+        raw: the stored bytes; with them is checked that damage is found.
+        line: an instance over a connection that can be made to break; with it is checked that
+            what was in flight is found out.
     """
 
     backend: Backend
     reopen: Callable[[], Awaitable[Backend]] | None = None
+    elsewhere: Callable[[], Backend] | None = None
+    raw: Raw | None = None
+    line: Callable[[], AbstractAsyncContextManager[Line]] | None = None
 
 
 Factory: TypeAlias = Callable[[], AbstractAsyncContextManager["Backend | Storage"]]
 """Makes fresh storage for one check, and clears it away afterwards."""
 
-_Needs: TypeAlias = Literal["durable", "shared", "transactions"]
+_Hook: TypeAlias = Literal["elsewhere", "raw", "line"]
+HOOKS: Final[tuple[_Hook, ...]] = get_args(_Hook)
+"""What a `Storage` may lack, so that checks that need it do not run."""
+
+_Needs: TypeAlias = Literal["durable", "shared", "transactions"] | _Hook
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,8 @@ class Check:
     Attributes:
         name: chapter and rule, such as ``append.a_stale_position_is_refused``.
         rule: the rule in a sentence.
-        needs: the capability without which the rule does not apply.
+        needs: the capability without which the rule does not apply, or the part of `Storage`
+            without which it cannot be checked.
         function: what fails if the rule is broken.
     """
 
@@ -94,7 +110,7 @@ class Check:
     function: Callable[[Storage], Awaitable[None]]
 
     async def run(self, factory: Factory, *, timeout: float = 60.0) -> bool:
-        """Check the rule on fresh storage; returns whether it applies to this backend.
+        """Check the rule on fresh storage; returns whether it could be checked there.
 
         Args:
             factory: makes the storage.
@@ -106,7 +122,10 @@ class Check:
         """
         async with factory() as made:
             storage = made if isinstance(made, Storage) else Storage(made)
-            if self.needs is not None:
+            if self.needs in HOOKS:
+                if getattr(storage, self.needs) is None:
+                    return False
+            elif self.needs is not None:
                 if not getattr(storage.backend.capabilities, self.needs):
                     return False
                 expect(
@@ -166,6 +185,19 @@ class Chapter:
         """Add a check of transactions in which others write, too."""
         self._add(function, "transactions", function)
         return function
+
+    def hooked(
+        self, hook: _Hook
+    ) -> Callable[[Callable[[Storage], Awaitable[None]]], Callable[[Storage], Awaitable[None]]]:
+        """Add a check for which the factory has to bring something along."""
+
+        def add(
+            function: Callable[[Storage], Awaitable[None]],
+        ) -> Callable[[Storage], Awaitable[None]]:
+            self._add(function, hook, function)
+            return function
+
+        return add
 
     def _add(
         self, named: object, needs: _Needs | None, run: Callable[[Storage], Awaitable[None]]

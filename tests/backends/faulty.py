@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import ModuleType
 from typing import ClassVar
 
 from durable_graph.log.records import ThreadKey
@@ -9,12 +12,13 @@ from durable_graph.ports.backend import (
     Position,
 )
 from durable_graph.ports.memory import InMemoryBackend
+from durable_graph.testing import Storage
 
-__all__ = ["Faulty", "all_faults"]
+__all__ = ["Faulty", "Planted", "faults_in"]
 
 
-class Faulty(InMemoryBackend):
-    """A good backend, to be spoilt.
+class Planted:
+    """A backend that is to be found faulty.
 
     Attributes:
         found_by: the chapter of the contract that is to notice.
@@ -22,17 +26,36 @@ class Faulty(InMemoryBackend):
 
     found_by: ClassVar[str]
 
+    @classmethod
+    def fresh(cls) -> AbstractAsyncContextManager[Storage]:
+        """Fresh storage for one check."""
+        raise NotImplementedError
+
+
+class Faulty(Planted, InMemoryBackend):
+    """A good backend, to be spoilt; what it "reopens" is as empty as the first."""
+
+    @classmethod
+    @asynccontextmanager
+    async def fresh(cls) -> AsyncIterator[Storage]:
+        async def reopen() -> Faulty:
+            return cls()
+
+        yield Storage(cls(), reopen)
+
     def at(self, key: ThreadKey) -> Position | None:
         """Where a thread stands."""
         stored = self._threads.get(key)
         return None if stored is None else Position.of(stored.head)
 
 
-def all_faults(kind: type[Faulty]) -> list[type[Faulty]]:
-    """Every kind of backend with a fault, of those that were imported."""
-    found = []
-    for sub in kind.__subclasses__():
-        if not sub.__name__.startswith("_"):
-            found.append(sub)
-        found += all_faults(sub)
-    return found
+def faults_in(module: ModuleType) -> list[type[Planted]]:
+    """Every kind of backend with a fault that a module defines."""
+    return [
+        made
+        for name, made in vars(module).items()
+        if isinstance(made, type)
+        and issubclass(made, Planted)
+        and made.__module__ == module.__name__
+        and not name.startswith("_")
+    ]

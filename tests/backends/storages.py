@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from durable_graph.testing.contract import Factory, Storage
 from durable_graph.testing.simulation import SimulatedStorage
 from durable_graph_redis import RedisBackend
 from durable_graph_sqlite.backend import SqliteBackend
+from tests.backends.sqlite_raw import RawSqlite
 from tests.services import redis
 
 __all__ = ["SERVICES", "STORAGES", "storages"]
@@ -43,12 +45,14 @@ async def sqlite() -> AsyncIterator[Storage]:
     """In a SQLite file, which can be opened again."""
     with tempfile.TemporaryDirectory() as folder:
         opened: list[SqliteBackend] = []
+        path = Path(folder) / "threads.db"
+        open = partial(SqliteBackend, path)
 
         async def reopen() -> SqliteBackend:
-            opened.append(SqliteBackend(Path(folder) / "threads.db"))
+            opened.append(open())
             return opened[-1]
 
-        yield Storage(await reopen(), reopen)
+        yield Storage(await reopen(), reopen, elsewhere=open, raw=RawSqlite(path))
         for backend in opened:
             await backend.aclose()
 
@@ -77,12 +81,13 @@ async def on_redis() -> AsyncIterator[Storage]:
     """In a Redis server, under a prefix of its own."""
     address, prefix = redis.url(), redis.fresh_prefix()
     opened: list[RedisBackend] = []
+    open = partial(RedisBackend, address, prefix=prefix)
 
     async def reopen() -> RedisBackend:
-        opened.append(RedisBackend(address, prefix=prefix))
+        opened.append(open())
         return opened[-1]
 
-    yield Storage(await reopen(), reopen)
+    yield Storage(await reopen(), reopen, elsewhere=open)
     for backend in opened:
         await backend.aclose()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from durable_graph.testing import CHECKS, Check, Storage, check_backend
+from durable_graph.testing.contract_kit import HOOKS
 from tests.backends.storages import STORAGES, storages
 
 
@@ -18,7 +19,7 @@ def storage(request: pytest.FixtureRequest) -> str:
 async def test_a_backend_keeps_the_contract(check: Check, storage: str) -> None:
     """Each rule of the contract holds on each backend that it applies to."""
     if not await check.run(STORAGES[storage]):
-        pytest.skip(f"the backend does not declare {check.needs!r}")
+        pytest.skip(f"the storage has no {check.needs!r}")
 
 
 def test_every_rule_is_told_in_a_sentence() -> None:
@@ -33,7 +34,7 @@ async def test_a_good_backend_passes_as_a_whole() -> None:
 
 
 def test_a_storage_tells_what_it_is() -> None:
-    """Only checks that need it depend on a capability."""
+    """Only checks that need it depend on a capability, or on what the factory brings along."""
     needs = {check.needs for check in CHECKS}
-    assert needs == {None, "durable", "shared", "transactions"}
+    assert needs == {None, "durable", "shared", "transactions", *HOOKS}
     assert Storage.__doc__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -11,12 +11,18 @@ from durable_graph.log.records import ThreadKey
 from durable_graph.ports.backend import (
     Append,
     Card,
+    Liveness,
     Message,
     Outcome,
     Position,
     Process,
+    Ranges,
     Reading,
+    Record,
     Removal,
+    Thread,
+    ThreadPage,
+    ThreadQuery,
 )
 from durable_graph.testing import Storage
 from durable_graph.testing.contract_hooks import When
@@ -65,8 +71,28 @@ class OverALine(Faulty):
     async def read(
         self, thread: ThreadKey, checkpoint: str | None = None, *, unless: Position | None = None
     ) -> Reading | None:
+        return await self._look(super().read(thread, checkpoint, unless=unless))
+
+    async def scan(
+        self, thread: ThreadKey, ranges: Ranges, *, bodies: bool = True
+    ) -> Sequence[Record]:
+        return await self._look(super().scan(thread, ranges, bodies=bodies))
+
+    async def blobs(self, thread: ThreadKey, digests: Sequence[str]) -> Mapping[str, bytes]:
+        return await self._look(super().blobs(thread, digests))
+
+    async def thread(self, thread: ThreadKey) -> Thread | None:
+        return await self._look(super().thread(thread))
+
+    async def threads(self, query: ThreadQuery) -> ThreadPage:
+        return await self._look(super().threads(query))
+
+    async def beat(self, process: Process | None) -> Sequence[Liveness]:
+        return await self._write(super().beat(process))
+
+    async def _look(self, call: Coroutine[Any, Any, T]) -> T:
         try:
-            return await self.line.carry(super().read(thread, checkpoint, unless=unless))
+            return await self.line.carry(call)
         except ConnectionError as error:
             raise StorageError("The connection broke.") from error
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -18,8 +19,10 @@ from durable_graph.testing.contract import Factory, Storage
 from durable_graph.testing.simulation import SimulatedStorage
 from durable_graph_redis import RedisBackend
 from durable_graph_sqlite.backend import SqliteBackend
+from tests.backends.redis_raw import RawRedis
 from tests.backends.sqlite_raw import RawSqlite
 from tests.services import redis
+from tests.services.line import TcpLine, tcp_line
 
 __all__ = ["SERVICES", "STORAGES", "storages"]
 
@@ -87,7 +90,16 @@ async def on_redis() -> AsyncIterator[Storage]:
         opened.append(open())
         return opened[-1]
 
-    yield Storage(await reopen(), reopen, elsewhere=open)
+    def line() -> AbstractAsyncContextManager[TcpLine]:
+        to = urlsplit(address)
+        return tcp_line(
+            to.hostname or "",
+            to.port or 6379,
+            lambda port: RedisBackend(f"redis://127.0.0.1:{port}", prefix=prefix),
+        )
+
+    raw = RawRedis(address, prefix)
+    yield Storage(await reopen(), reopen, elsewhere=open, raw=raw, line=line)
     for backend in opened:
         await backend.aclose()
 

@@ -16,7 +16,7 @@ from durable_graph.errors import NodeError, NodeTimeoutError
 from durable_graph.graph.functional import entrypoint, task
 from durable_graph.graph.state_graph import StateGraph
 from durable_graph.managed import IsLastStep, RemainingSteps
-from durable_graph.registry import open_saver
+from durable_graph.registry import open_saver, open_store
 from durable_graph.saver import InMemorySaver, MemorySaver
 from durable_graph.secret import Secret
 from durable_graph.state.messages import MessagesState, add_messages
@@ -72,6 +72,7 @@ __all__ = [
     "get_stream_writer",
     "interrupt",
     "open_saver",
+    "open_store",
     "push_message",
     "register_type",
     "step",

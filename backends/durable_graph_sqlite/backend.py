@@ -8,14 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final
 
-from durable_graph.errors import (
-    StorageError,
-    ThreadArchivedError,
-    ThreadNotFoundError,
-    UnknownTypeError,
-)
+from durable_graph.errors import ThreadArchivedError, ThreadNotFoundError
 from durable_graph.ports.backend import (
     Append,
     Capabilities,
@@ -46,22 +41,17 @@ from durable_graph.ports.rows import (
     to_message,
     to_process,
 )
-from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.file import DatabaseFile, Synchronous
 from durable_graph_sqlite.guest import GuestError, guest
 from durable_graph_sqlite.rows import find_checkpoint, read_records
-from durable_graph_sqlite.sql import QUERIES, migrations
+from durable_graph_sqlite.sql import QUERIES
 
 __all__ = ["SqliteBackend", "Synchronous"]
 
-T = TypeVar("T")
-Synchronous: TypeAlias = Literal["full", "normal"]
 
-_APPLICATION: Final = 0x64677068  # "dgph", so that `file` knows what it is
-_LEVELS: Final = {"off": 0, "normal": 1, "full": 2, "extra": 3}
 _POLL: Final = 0.05
 # Processes whose sign of life is this many leases old are forgotten.
 _FORGOTTEN: Final = 100.0
-_IN_MEMORY: Final = ":memory:"
 _HEAD: Final = 10  # columns of a head in a list; those of the card come after
 
 
@@ -86,29 +76,20 @@ class SqliteBackend:
         allow_weaker: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        if synchronous not in ("full", "normal"):
-            raise ValueError(f"synchronous is 'full' or 'normal', not {synchronous!r}.")
-        name = os.fsdecode(path)
-        # Absolute: it is opened later than now, and more than once.
-        self.path = name if name == _IN_MEMORY else str(Path(name).absolute())
-        self._synchronous = synchronous
-        self._busy_timeout = busy_timeout
-        self._allow_weaker = allow_weaker
+        self._file = DatabaseFile(path, synchronous, busy_timeout, allow_weaker, self._configure)
+        self._writer, self._reader = self._file.writer, self._file.reader
         self._clock = clock or SystemClock()
         self._boot = _boot_id()
-        in_memory = self.path == _IN_MEMORY
-        self.capabilities = Capabilities(
-            durable=not in_memory, shared=not in_memory, groups=True, transactions=True
-        )
-        self._writer = Connection(self.path, self._configure, busy_timeout)
-        # Readers have a connection of their own, so that they do not wait for the disk. A
-        # database in memory is its connection's own.
-        self._reader = (
-            self._writer if in_memory else Connection(self.path, self._configure, busy_timeout)
-        )
+        kept = not self._file.in_memory
+        self.capabilities = Capabilities(durable=kept, shared=kept, groups=True, transactions=True)
 
     def __repr__(self) -> str:
-        return f"<SqliteBackend {self.path!r}, synchronous={self._synchronous}>"
+        return f"<SqliteBackend {self.path!r}, synchronous={self._file.synchronous}>"
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self._file.path
 
     async def append(
         self, batch: Sequence[Append], beat: Process | None = None
@@ -178,7 +159,7 @@ class SqliteBackend:
                 messages,
             )
 
-        return await self._look(work)
+        return await self._file.look(work)
 
     async def scan(
         self,
@@ -194,7 +175,7 @@ class SqliteBackend:
             row, head = found
             return read_records(db, row, head.seq, ranges, bodies=bodies)
 
-        return await self._look(work)
+        return await self._file.look(work)
 
     async def blobs(self, thread: ThreadKey, digests: Sequence[str]) -> Mapping[str, bytes]:
         def work(db: sqlite3.Connection) -> dict[str, bytes]:
@@ -211,7 +192,7 @@ class SqliteBackend:
                 if row is not None and type(row[0]) is bytes  # anything else is not what was stored
             }
 
-        return await self._look(work)
+        return await self._file.look(work)
 
     async def thread(self, thread: ThreadKey) -> Thread | None:
         def work(db: sqlite3.Connection) -> Thread | None:
@@ -220,7 +201,7 @@ class SqliteBackend:
                 return None
             return Thread(thread, found[1] if found is not None else None, card)
 
-        return await self._look(work)
+        return await self._file.look(work)
 
     async def threads(self, query: ThreadQuery) -> ThreadPage:
         updated, name = place_of(query.after) if query.after is not None else (None, None)
@@ -240,7 +221,7 @@ class SqliteBackend:
             every = (_thread(query.tenant, row) for row in rows)
             return list(islice(filter(query.wants, every), query.limit + 1))
 
-        found = await self._look(work)
+        found = await self._file.look(work)
         page = found[: query.limit]
         more = len(found) > query.limit
         return ThreadPage(page, cursor_of(page[-1]) if more else None)
@@ -278,7 +259,7 @@ class SqliteBackend:
             return self._processes(db)
 
         if process is None:
-            return await self._look(work)
+            return await self._file.look(work)
         return await self._writer.call(work, writes=True)
 
     async def remove(self, thread: ThreadKey, what: Removal) -> bool:
@@ -295,7 +276,7 @@ class SqliteBackend:
             found = _head(db, thread)
             return Position.of(found[1]) if found is not None else None
 
-        while await self._look(work) == seen:
+        while await self._file.look(work) == seen:
             await self._clock.sleep(_POLL)
 
     def statistics(self) -> Mapping[str, float]:
@@ -307,17 +288,10 @@ class SqliteBackend:
         }
 
     async def aclose(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+        await self._file.close()
 
-    async def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def reading(db: sqlite3.Connection) -> T:
-            db.execute("BEGIN")  # one snapshot for all that is read
-            result = work(db)
-            db.execute("COMMIT")
-            return result
-
-        return await self._reader.call(reading, writes=False)
+    def _configure(self, db: sqlite3.Connection) -> None:
+        self._file.configure(db)
 
     def _beat(self, db: sqlite3.Connection, process: Process) -> None:
         identity, now = process.identity, self._clock.monotonic()
@@ -347,61 +321,6 @@ class SqliteBackend:
             age = now - beat if boot == self._boot else float("inf")
             found.append(Liveness(process, age))
         return found
-
-    def _configure(self, db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA trusted_schema = OFF")
-        db.execute("PRAGMA cell_size_check = ON")
-        db.execute(f"PRAGMA synchronous = {_LEVELS[self._synchronous]}")
-        db.execute("BEGIN")
-        version = self._version(db)  # before anything of it is changed
-        db.execute("COMMIT")
-        if self.path != _IN_MEMORY:
-            self._write_ahead(db)
-        if version < len(migrations()):
-            self._migrate(db)
-
-    def _version(self, db: sqlite3.Connection) -> int:
-        """The version that the file has: 0 if it is new.
-
-        Raises:
-            StorageError: it is a database of something else.
-            UnknownTypeError: it was written by a newer version.
-        """
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        if application != _APPLICATION:
-            if version or application or db.execute("SELECT 1 FROM sqlite_schema").fetchone():
-                raise StorageError(
-                    f"{self.path} is a SQLite file of something else. Use another file."
-                )
-            return 0
-        known = len(migrations())
-        if not 1 <= version <= known:
-            raise UnknownTypeError(
-                f"{self.path} has schema version {version}; this version reads up to {known}. "
-                f"It was written by a newer one: upgrade."
-            )
-        return int(version)
-
-    def _write_ahead(self, db: sqlite3.Connection) -> None:
-        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
-        (level,) = db.execute("PRAGMA synchronous").fetchone()
-        if (mode != "wal" or level < _LEVELS[self._synchronous]) and not self._allow_weaker:
-            raise StorageError(
-                f"{self.path} cannot be used with synchronous={self._synchronous!r}: its journal "
-                f"mode is {mode!r}. A file system without shared memory, such as a network share, "
-                f"is the usual cause. Move the file, or accept less with allow_weaker=True."
-            )
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        db.execute("BEGIN IMMEDIATE")
-        # Only now does nobody else migrate: whoever was faster has done some or all of it.
-        for migration in migrations()[self._version(db) :]:
-            for statement in migration.split(";\n"):
-                db.execute(statement)
-        db.execute(f"PRAGMA user_version = {len(migrations())}")
-        db.execute(f"PRAGMA application_id = {_APPLICATION}")
-        db.execute("COMMIT")
 
 
 def _append(db: sqlite3.Connection, append: Append, rows: list[tuple[Any, ...]]) -> Outcome:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from typing import Any, Self
-from urllib.parse import unquote
 
-from durable_graph.errors import ConfigError
 from durable_graph.ports.archive import Archive
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.saver import Lease, Saver
-from durable_graph_sqlite.backend import SqliteBackend, Synchronous
+from durable_graph_sqlite.backend import SqliteBackend
+from durable_graph_sqlite.file import Synchronous, path_of
 
 __all__ = ["SqliteSaver", "open_saver"]
 
@@ -66,10 +65,4 @@ def open_saver(url: str, **options: Any) -> SqliteSaver:
     Raises:
         ConfigError: the URL names no file.
     """
-    _, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    if host or not slash or not path:
-        raise ConfigError(
-            f"{url!r} names no file; write sqlite:///relative/path or sqlite:////absolute/path."
-        )
-    return SqliteSaver(unquote(path), **options)
+    return SqliteSaver(path_of(url), **options)

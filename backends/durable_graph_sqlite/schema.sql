@@ -1,4 +1,4 @@
--- Threads of durable_graph in one SQLite file: what all migrations together come to.
+-- Threads of durable_graph, and items of a store, in one SQLite file: what all migrations together come to.
 -- PRAGMA user_version is the number of the last one.
 
 -- The head of each thread: the only row of it that changes.
@@ -94,3 +94,25 @@ CREATE TABLE cards (
 
 -- For listing those that have no log.
 CREATE INDEX cards_by_time ON cards (tenant, time, thread);
+
+-- The items of a store.
+CREATE TABLE items (
+    id        INTEGER PRIMARY KEY,
+    namespace BLOB    NOT NULL,             -- each word in UTF-8, followed by a zero byte
+    key       TEXT    NOT NULL,
+    version   INTEGER NOT NULL CHECK (version > 0),
+    created   REAL    NOT NULL,             -- Unix time
+    updated   REAL    NOT NULL,             -- Unix time
+    ttl       REAL,                         -- seconds
+    expires   REAL,                         -- Unix time
+    checksum  INTEGER NOT NULL,             -- CRC-32 of all but the end and the vectors
+    value     BLOB    NOT NULL,             -- JSON
+    vectors   BLOB,                         -- each with its size in 4 bytes before it
+    UNIQUE (namespace, key)
+);
+
+-- For searching: all that it takes to find the last that were put, without their values.
+CREATE INDEX items_by_version ON items (namespace, version, key, expires);
+
+-- For removing what has expired.
+CREATE INDEX items_by_end ON items (expires) WHERE expires IS NOT NULL;

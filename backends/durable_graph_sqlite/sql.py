@@ -7,13 +7,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-__all__ = ["QUERIES", "migrations", "schema"]
+__all__ = ["ITEM_QUERIES", "QUERIES", "migrations", "schema"]
 
 _NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
-def _queries() -> dict[str, str]:
-    text = (files(__package__) / "queries.sql").read_text()
+def _queries(file: str) -> dict[str, str]:
+    text = (files(__package__) / file).read_text()
     _, *parts = _NAME.split(text)
     return {
         name: "\n".join(
@@ -36,5 +36,8 @@ def migrations() -> tuple[str, ...]:
     return tuple(file.read_text() for file in sorted(folder.iterdir(), key=lambda file: file.name))
 
 
-QUERIES: Final = _queries()
-"""Statements by name."""
+QUERIES: Final = _queries("queries.sql")
+"""Statements about threads, by name."""
+
+ITEM_QUERIES: Final = _queries("items.sql")
+"""Statements about the items of a store, by name."""

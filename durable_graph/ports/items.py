@@ -7,9 +7,10 @@ encodes values, filters, ranks and puts batches together. These docstrings are t
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from durable_graph.decisions.items import ABSENT, Entry, Namespace, Place, Write
 from durable_graph.errors import IntegrityError
@@ -23,9 +24,14 @@ __all__ = [
     "Place",
     "Write",
     "beneath",
+    "checksum",
     "from_bytes",
+    "pack_vectors",
     "to_bytes",
+    "unpack_vectors",
 ]
+
+_SIZE: Final = 4  # bytes that say how long a packed vector is
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +166,38 @@ def beneath(prefix: Namespace) -> tuple[bytes, bytes]:
     """The bytes of a namespace and all beneath it: from the one on, and before the other."""
     first = to_bytes(prefix)
     return first, first + b"\xff"  # a byte that is in no text
+
+
+def pack_vectors(vectors: Sequence[bytes]) -> bytes | None:
+    """Vectors as one value for a row; ``None`` for none."""
+    if not vectors:
+        return None
+    return b"".join(len(vector).to_bytes(_SIZE, "little") + vector for vector in vectors)
+
+
+def unpack_vectors(packed: bytes | None) -> tuple[bytes, ...]:
+    """Vectors out of a row's value.
+
+    Raises:
+        IntegrityError: it is damaged.
+    """
+    found: list[bytes] = []
+    rest = packed or b""
+    while rest:
+        end = _SIZE + int.from_bytes(rest[:_SIZE], "little")
+        if end > len(rest):
+            raise IntegrityError("The stored vectors of an item are damaged.")
+        found.append(rest[_SIZE:end])
+        rest = rest[end:]
+    return tuple(found)
+
+
+def checksum(entry: Entry) -> int:
+    """A CRC-32 of an entry, for rows that may be damaged.
+
+    Its end is left out, which changes as it is read, and its vectors, which follow from its value.
+    """
+    key = entry.key.encode() + b"\0"
+    numbers = repr((entry.version, entry.created, entry.updated, entry.ttl)).encode()
+    crc = zlib.crc32(to_bytes(entry.namespace) + key + numbers)
+    return zlib.crc32(entry.value, crc)

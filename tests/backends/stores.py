@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from durable_graph import InMemoryStore
 from durable_graph.testing.store_contract import StoreFactory, StoreStorage
+from durable_graph_sqlite import SqliteStore
 
 __all__ = ["STORES"]
 
@@ -20,7 +23,32 @@ async def memory(**settings: Any) -> AsyncIterator[StoreStorage]:
     await store.aclose()
 
 
+@asynccontextmanager
+async def sqlite_in_memory(**settings: Any) -> AsyncIterator[StoreStorage]:
+    """In a SQLite database that has no file."""
+    store = SqliteStore(":memory:", **settings)
+    yield StoreStorage(store)
+    await store.aclose()
+
+
+@asynccontextmanager
+async def sqlite(**settings: Any) -> AsyncIterator[StoreStorage]:
+    """In a SQLite file, which can be opened again."""
+    with tempfile.TemporaryDirectory() as folder:
+        opened: list[SqliteStore] = []
+
+        async def reopen() -> SqliteStore:
+            opened.append(SqliteStore(Path(folder) / "memory.db", **settings))
+            return opened[-1]
+
+        yield StoreStorage(await reopen(), reopen)
+        for store in opened:
+            await store.aclose()
+
+
 STORES: dict[str, StoreFactory] = {
     "memory": memory,
+    "sqlite": sqlite,
+    "sqlite-in-memory": sqlite_in_memory,
 }
 """Factories for `check_store`, by name."""

@@ -99,17 +99,17 @@ async def test_full_is_the_default(tmp_path: Path) -> None:
 async def test_a_weaker_setting_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The level is read back: one that did not take effect is refused, not assumed."""
     from durable_graph.errors import StorageError
-    from durable_graph_sqlite import backend as module
+    from durable_graph_sqlite import file as module
 
     monkeypatch.setattr(module, "_LEVELS", {"full": 2})
     backend = SqliteBackend(tmp_path / "threads.db")
-    original = backend._write_ahead
+    original = backend._file._write_ahead
 
     def weakened(db: sqlite3.Connection) -> None:
         db.execute("PRAGMA synchronous = 1")
         original(db)
 
-    monkeypatch.setattr(backend, "_write_ahead", weakened)
+    monkeypatch.setattr(backend._file, "_write_ahead", weakened)
     with pytest.raises(StorageError, match="synchronous='full'"):
         await backend.append([Log().next(commit("c1"))])
     await backend.aclose()

@@ -72,7 +72,7 @@ def translate(error: BaseException, where: str, *, writes: bool) -> DurableGraph
     """
     if isinstance(error, DurableGraphError):
         return error
-    told = _translated(error, where, str(error) or type(error).__name__, writes)
+    told = _translated(error, where, str(error).rstrip(".") or type(error).__name__, writes)
     told.__cause__ = error
     return told
 
@@ -85,7 +85,7 @@ def _translated(error: BaseException, where: str, text: str, writes: bool) -> Du
         )
     if isinstance(error, redis.OutOfMemoryError) or text.startswith("OOM "):
         return StorageFullError(
-            f"{where}: {text} Nothing was written. Raise maxmemory or delete threads, and call "
+            f"{where}: {text}. Nothing was written. Raise maxmemory or delete threads, and call "
             f"again: the run goes on."
         )
     if text.startswith("MISCONF"):
@@ -93,15 +93,15 @@ def _translated(error: BaseException, where: str, text: str, writes: bool) -> Du
         return kind(f"{where} cannot save what it is given, so nothing was written: {text}")
     if isinstance(error, _PASSING) or text.startswith(_PASSING_CODES):
         return StorageBusyError(
-            f"{where} cannot be written to at the moment: {text} Nothing was written; call again."
+            f"{where} cannot be written to at the moment: {text}. Nothing was written; call again."
         )
     if isinstance(error, redis.NoPermissionError) or text.startswith("NOPERM"):
         return StorageError(
-            f"{where} does not let this user do that: {text} Allow it +@read, +@write, +@scripting "
-            f"and +@connection on the keys of the prefix."
+            f"{where} does not let this user do that: {text}. Allow it +@read, +@write, "
+            f"+@scripting and +@connection on the keys of the prefix."
         )
     if isinstance(error, (redis.AuthenticationError, redis.AuthorizationError)):
-        return StorageError(f"{where} does not know this user: {text} Check name and password.")
+        return StorageError(f"{where} does not know this user: {text}. Check name and password.")
     if text.startswith("WRONGTYPE"):
         return IntegrityError(
             f"{where}: a key of this prefix holds something else. Use another prefix. ({text})"

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from redis import exceptions as redis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
 
 from durable_graph.errors import ConfigError
 from durable_graph_redis.greeting import Greeting, IsClusterError
@@ -63,7 +63,7 @@ class Session:
         # An exchange gets as long as connecting may take, and then its own time.
         bound = 2 * server.timeout
         self.writes = Lane(self._exchange, server.where, bound)
-        self.reads = Lane(self._exchange, server.where, bound)
+        self.reads = Lane(self._exchange_twice, server.where, bound)
 
     async def write(self, calls: Sequence[Call]) -> Sequence[Any]:
         """Call scripts that may write; returns their answers, errors among them."""
@@ -90,7 +90,7 @@ class Session:
     async def _call(self, lane: Lane, calls: Sequence[Call], *, writes: bool) -> Sequence[Any]:
         answers = list(await lane.call([call.by_digest() for call in calls], writes=writes))
         # A server forgets scripts when it is started anew, and says so instead of doing anything.
-        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, redis.NoScriptError)]
         if unknown:
             self._server.counts.scripts += len(unknown)
             again = await lane.call([calls[n].by_text() for n in unknown], writes=writes)
@@ -98,12 +98,21 @@ class Session:
                 answers[number] = answer
         return answers
 
-    async def _exchange(self, commands: Sequence[Command]) -> Sequence[Any]:
+    async def _exchange_twice(self, commands: Sequence[Command]) -> Sequence[Any]:
+        """What only reads is asked again if the answer was lost: it does no harm."""
         try:
-            return await self._link.exchange(commands)
+            return await self._exchange(commands)
+        except (redis.ConnectionError, redis.TimeoutError):
+            return await self._exchange(commands)
+
+    async def _exchange(self, commands: Sequence[Command]) -> Sequence[Any]:
+        link = self._link
+        try:
+            return await link.exchange(commands)
         except IsClusterError:
-            await self._link.close()
-            self._link = _clustered(self._server)
+            if self._link is link:  # the other lane has not been faster
+                self._link = _clustered(self._server)
+            await link.close()
             return await self._link.exchange(commands)
 
 

@@ -61,6 +61,21 @@ async def sqlite() -> AsyncIterator[Storage]:
 
 
 @asynccontextmanager
+async def on_redis_cluster() -> AsyncIterator[Storage]:
+    """In a Redis cluster of three masters, under a prefix of its own."""
+    address, prefix = redis.cluster_url(), redis.fresh_prefix()
+    opened: list[RedisBackend] = []
+
+    async def reopen() -> RedisBackend:
+        opened.append(RedisBackend(address, prefix=prefix))
+        return opened[-1]
+
+    yield Storage(await reopen(), reopen)
+    for backend in opened:
+        await backend.aclose()
+
+
+@asynccontextmanager
 async def simulated() -> AsyncIterator[Storage]:
     """In the storage system of simulations, in calm weather.
 
@@ -107,13 +122,14 @@ async def on_redis() -> AsyncIterator[Storage]:
 STORAGES: dict[str, Factory] = {
     "memory": memory,
     "redis": on_redis,
+    "redis-cluster": on_redis_cluster,
     "simulated": simulated,
     "sqlite": sqlite,
     "sqlite-in-memory": sqlite_in_memory,
 }
 """Factories for `check_backend`, by name."""
 
-SERVICES: Final = frozenset({"redis"})
+SERVICES: Final = frozenset({"redis", "redis-cluster"})
 """Those that need a server."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import os
 import platform
@@ -15,11 +16,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+import redis
 
-__all__ = ["ALWAYS", "RedisServer", "cluster", "fresh_prefix", "private_server", "url"]
+__all__ = [
+    "ALWAYS",
+    "RedisServer",
+    "cluster_url",
+    "fresh_prefix",
+    "private_server",
+    "url",
+]
 
 ALWAYS: Final = {"appendonly": "yes", "appendfsync": "always"}
 """Settings with which what was acknowledged is on the disk."""
@@ -34,6 +43,11 @@ def url() -> str:
     """The address of a server that all tests of this process share; each takes a prefix."""
     given = os.environ.get("DURABLE_GRAPH_TEST_REDIS")
     return given or _shared().url
+
+
+def cluster_url() -> str:
+    """The address of a cluster of three masters that all tests of this process share."""
+    return _shared_cluster()[0].url
 
 
 def fresh_prefix() -> str:
@@ -94,6 +108,11 @@ class RedisServer:
             connection.sendall(b"*%d\r\n%s" % (len(parts), lines))
             return connection.makefile("rb").readline().decode(errors="replace").strip()
 
+    def ask(self, *command: str | int | bytes) -> Any:
+        """Give it a command, and return its whole answer."""
+        with redis.Redis(port=self.port, socket_timeout=_START) as client:
+            return client.execute_command(*command)
+
     def _command(self) -> list[str]:
         settings = {
             "bind": "127.0.0.1",
@@ -135,15 +154,15 @@ def private_server(**settings: str) -> Iterator[RedisServer]:
 
 
 @contextmanager
-def cluster(masters: int = 3, **settings: str) -> Iterator[list[RedisServer]]:
-    """Servers that form a cluster, each with its share of the slots."""
+def _cluster() -> Iterator[list[RedisServer]]:
+    """Three masters that form a cluster, each with its share of the slots."""
     with tempfile.TemporaryDirectory() as folder:
         servers = []
         try:
-            for number in range(masters):
+            for number in range(3):
                 home = Path(folder) / str(number)
                 home.mkdir()
-                named = {"cluster-enabled": "yes", "cluster-port": str(_free_port()), **settings}
+                named = {"cluster-enabled": "yes", "cluster-port": str(_free_port()), **ALWAYS}
                 servers.append(RedisServer(home, **named))
                 servers[-1].start()
             _join(servers)
@@ -184,6 +203,14 @@ def _shared() -> RedisServer:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)  # called first
     return server
+
+
+@cache
+def _shared_cluster() -> list[RedisServer]:
+    opened = contextlib.ExitStack()
+    servers = opened.enter_context(_cluster())
+    atexit.register(opened.close)
+    return servers
 
 
 @cache

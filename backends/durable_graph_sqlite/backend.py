@@ -40,6 +40,7 @@ from durable_graph.ports.rows import (
     to_head,
     to_message,
     to_process,
+    until_commit,
 )
 from durable_graph_sqlite.file import DatabaseFile, Synchronous
 from durable_graph_sqlite.guest import GuestError, guest
@@ -81,7 +82,9 @@ class SqliteBackend:
         self._clock = clock or SystemClock()
         self._boot = _boot_id()
         kept = not self._file.in_memory
-        self.capabilities = Capabilities(durable=kept, shared=kept, groups=True, transactions=True)
+        self.capabilities = Capabilities(
+            durable=kept, shared=kept, groups=True, transactions="sync"
+        )
 
     def __repr__(self) -> str:
         return f"<SqliteBackend {self.path!r}, synchronous={self._file.synchronous}>"
@@ -155,7 +158,7 @@ class SqliteBackend:
             return Reading(
                 head,
                 read_records(db, row, head.seq, path),
-                _until_commit(read_records(db, row, head.seq, rest)),
+                until_commit(read_records(db, row, head.seq, rest)),
                 messages,
             )
 
@@ -358,13 +361,6 @@ def _append(db: sqlite3.Connection, append: Append, rows: list[tuple[Any, ...]])
     for message, verdict in append.settled.items():
         db.execute(QUERIES["settle"], (verdict, id, message))
     return Outcome.APPLIED
-
-
-def _until_commit(records: Sequence[Record]) -> Sequence[Record]:
-    for place, record in enumerate(records):
-        if record.kind == "commit":
-            return records[: place + 1]
-    return records
 
 
 def _may_begin(db: sqlite3.Connection, append: Append) -> bool:

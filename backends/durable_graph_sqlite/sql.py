@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from durable_graph.ports.sql import migrations_of, queries_of
+
 __all__ = ["ITEM_QUERIES", "QUERIES", "migrations", "schema"]
-
-_NAME: Final = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-
-
-def _queries(file: str) -> dict[str, str]:
-    text = (files(__package__) / file).read_text()
-    _, *parts = _NAME.split(text)
-    return {
-        name: "\n".join(
-            line for line in body.strip().splitlines() if not line.startswith("--")
-        ).rstrip(";")
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-    }
 
 
 @cache
@@ -32,12 +20,11 @@ def schema() -> str:
 @cache
 def migrations() -> tuple[str, ...]:
     """What brings a file from each version to the next; the first makes one of nothing."""
-    folder = files(__package__) / "migrations"
-    return tuple(file.read_text() for file in sorted(folder.iterdir(), key=lambda file: file.name))
+    return migrations_of(__package__)
 
 
-QUERIES: Final = _queries("queries.sql")
+QUERIES: Final = queries_of(__package__)
 """Statements about threads, by name."""
 
-ITEM_QUERIES: Final = _queries("items.sql")
+ITEM_QUERIES: Final = queries_of(__package__, "items.sql")
 """Statements about the items of a store, by name."""

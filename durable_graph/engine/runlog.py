@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 
+from durable_graph.engine.later import then
 from durable_graph.engine.writer import GuestError, Writer
 from durable_graph.errors import (
     DurableGraphError,
@@ -273,12 +274,17 @@ class RunLog:
                 self._writer.request(self)
 
     @property
-    def transactional(self) -> bool:
-        """Whether `transact` can be used: others may write in the storage's transactions."""
+    def transactional(self) -> Literal["sync", "async"] | None:
+        """Whether `transact` can be used, others writing in the storage's transactions, and with
+        what kind of function."""
         return self._writer.transactional
 
     async def transact(
-        self, work: Callable[[Any], Body], applied: Callable[[], None], *, ns: str = ""
+        self,
+        work: Callable[[Any], Body | Awaitable[Body]],
+        applied: Callable[[], None],
+        *,
+        ns: str = "",
     ) -> None:
         """Append a record in one transaction with what others write, in a flush of its own.
 
@@ -308,7 +314,7 @@ class RunLog:
 
     async def _transact(
         self,
-        work: Callable[[Any], Body],
+        work: Callable[[Any], Body | Awaitable[Body]],
         applied: Callable[[], None],
         ns: str,
         raised: list[BaseException],
@@ -330,9 +336,12 @@ class RunLog:
             now=now,
         )
 
-        def making(connection: Any) -> Append:  # in the storage's thread
-            head, records = sealed([Draft(work(connection), now, self.run, ns=ns)])
+        def append_of(body: Body) -> Append:
+            head, records = sealed([Draft(body, now, self.run, ns=ns)])
             return Append(Position.of(before), head, records, {}, {})
+
+        def making(connection: Any) -> Append | Awaitable[Append]:  # in the storage's thread
+            return then(work(connection), append_of)
 
         try:
             append = await self._writer.transact(self.key, Position.of(before), making)

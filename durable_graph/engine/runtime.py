@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar, overload
 
 from durable_graph.definition.node import Injection
 from durable_graph.engine.context import TaskContext, running_task
@@ -139,6 +139,17 @@ class Runtime(Generic[ContextT]):
         """Emits its argument as a ``custom`` event."""
         return self._task.write
 
+    @overload
+    def transaction(
+        self,
+        fn: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        key: str | None = None,
+        **kwargs: Any,
+    ) -> StepFuture[T]: ...
+
+    @overload
     def transaction(
         self,
         fn: Callable[..., T],
@@ -146,19 +157,29 @@ class Runtime(Generic[ContextT]):
         *args: Any,
         key: str | None = None,
         **kwargs: Any,
-    ) -> StepFuture[T]:
+    ) -> StepFuture[T]: ...
+
+    def transaction(
+        self,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        key: str | None = None,
+        **kwargs: Any,
+    ) -> StepFuture[Any]:
         """Write to the database in which the thread is stored, along with it, and so exactly once.
 
-        `fn` gets a connection of that database (with `SqliteSaver` a `sqlite3.Connection`) and runs
-        in the very transaction that stores its result in the thread's log. Either both are stored
-        or neither is, whenever the process dies, so when the node runs again its result is there
-        and it is not called. ``await`` what is returned, or call its `result()` in a synchronous
-        node.
+        `fn` gets a connection of that database and runs in the very transaction that stores its
+        result in the thread's log. Either both are stored or neither is, whenever the process
+        dies, so when the node runs again its result is there and it is not called. ``await`` what
+        is returned, or call its `result()` in a synchronous node.
 
-        `fn` is not async, and runs in the thread of the connection, where everything else waits
-        for it: let it do its SQL and return. It writes to tables of its own, the transaction is
-        open already; what it raises rolls everything back. It may be called again if the
-        database has not stored it, so it does nothing else than SQL.
+        With `SqliteSaver`, `fn` is not async; it gets a `sqlite3.Connection`, and runs in that
+        connection's thread, where everything else waits for it. With `PostgresSaver`, it is async
+        and gets a connection that works as asyncpg's do, one statement a call. Let it do its SQL
+        and return. It writes to tables of its own, the transaction is open already; what it raises
+        rolls everything back. It may be called again if the database has not stored it, so it does
+        nothing else than SQL.
 
         Args:
             fn: what to do.

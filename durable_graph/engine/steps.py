@@ -15,6 +15,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -34,6 +35,7 @@ from durable_graph.engine.context import TaskContext, running_task
 from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.execute import describe, in_context, new_context
 from durable_graph.engine.future import StepFuture
+from durable_graph.engine.later import then
 from durable_graph.engine.runlog import Receipt
 from durable_graph.engine.runtime import supplied
 from durable_graph.engine.workers import workers
@@ -46,6 +48,7 @@ from durable_graph.errors import (
     OutcomeUnknownError,
     StepConflictError,
     StepOutcomeUnknownError,
+    TransactionError,
     UnsupportedError,
 )
 from durable_graph.log.records import Step, Steps
@@ -59,6 +62,9 @@ __all__ = ["Call", "Calls", "Reconcile", "Running", "end_all", "make_call", "ste
 
 T = TypeVar("T")
 Reconcile = Callable[[StepClaim], Any]
+
+_writing: Final[ContextVar[str | None]] = ContextVar("durable_graph_writing", default=None)
+"""The transaction whose function this code is in, which nothing else of the log can overtake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +250,17 @@ class Calls:
         Raises:
             RuntimeError: the execution is over.
             StepConflictError: its key stands for another call in this execution.
+            TransactionError: a transaction is being made, which would wait for it.
         """
         run, owner = self._run, self._owner
         if owner.closed:
             raise RuntimeError(
                 f"{call.what} was called for an execution of node {owner.due.node!r} that is over."
+            )
+        if (writing := _writing.get()) is not None:
+            raise TransactionError(
+                f"{call.what} was called within {writing}, which holds the log until it has "
+                f"ended. Call it before or after that."
             )
         owner.progress()
         self._learn(call.function)
@@ -273,15 +285,14 @@ class Calls:
         """Start a step that is SQL in the log's own database; see `Runtime.transaction`.
 
         Raises:
-            TypeError: the function is none, or async.
+            TypeError: the function is none, or not of the kind that the storage system takes.
             MissingCheckpointerError: there is no log.
             UnsupportedError: its storage system has no transactions for others.
             ConfigError: the log is written only when the run ends.
         """
-        if not callable(function) or inspect.iscoroutinefunction(_bare(function)):
+        if not callable(function):
             raise TypeError(
-                f"transaction() needs a function that is not async, which gets the connection, "
-                f"not {function!r}."
+                f"transaction() needs a function, which gets the connection, not {function!r}."
             )
         log = self._run.live.log
         if log is None:
@@ -292,12 +303,19 @@ class Calls:
         if not log.transactional:
             raise UnsupportedError(
                 "transaction() needs a storage system with SQL of its own; of this library's, "
-                "SqliteSaver has it. Use step() with an idempotency key elsewhere."
+                "SqliteSaver and PostgresSaver have it. Use step() with an idempotency key "
+                "elsewhere."
             )
         if log.durability == "exit":
             raise ConfigError(
                 'transaction() writes with the log, and durability="exit" writes none until the '
                 'run ends. Call the graph with "sync" or "async".'
+            )
+        if inspect.iscoroutinefunction(_bare(function)) != (log.transactional == "async"):
+            kind = "is async" if log.transactional == "async" else "is not async"
+            raise TypeError(
+                f"transaction() with this saver needs a function that {kind}, which gets the "
+                f"connection, not {function!r}."
             )
         name = key or name_of(function) or "<lambda>"
         call = Call("transaction", name, function, args, kwargs, keyed=key is not None)
@@ -531,11 +549,14 @@ class Calls:
             raise MissingCheckpointerError(f"{call.what} has no log to be written with.")
         made: list[Step] = []
 
-        def work(connection: Any) -> Steps:
-            value = call.function(connection, *call.args, **call.kwargs)
+        def done(value: Any) -> Steps:
             encoded = freezer.inline(value, f"What {call.what} of node {node!r} returned")
             made.append(entry("done", encoded))
             return Steps([made[-1]])
+
+        def work(connection: Any) -> Steps | Awaitable[Steps]:
+            _writing.set(call.what)  # this context is the transaction's own
+            return then(call.function(connection, *call.args, **call.kwargs), done)
 
         await log.transact(work, lambda: live.scope.take_steps(made[-1:]), ns=live.scope.ns)
         return freezer.thaw(made[-1].value or b"")

@@ -11,8 +11,9 @@ tear it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from durable_graph.errors import (
     IntegrityError,
@@ -97,12 +98,15 @@ class Writer:
         log.settled(append, outcome)
 
     @property
-    def transactional(self) -> bool:
-        """Whether `transact` can be used."""
+    def transactional(self) -> Literal["sync", "async"] | None:
+        """Whether `transact` can be used, and with what kind of function."""
         return self._backend.capabilities.transactions
 
     async def transact(
-        self, thread: ThreadKey, expected: Position, work: Callable[[Any], Append]
+        self,
+        thread: ThreadKey,
+        expected: Position,
+        work: Callable[[Any], Append | Awaitable[Append]],
     ) -> Append | None:
         """Have an append made and stored in one transaction; see `Transactional.transact`.
 
@@ -119,9 +123,20 @@ class Writer:
         raised: list[BaseException] = []
         unknown: OutcomeUnknownError | None = None
 
-        def making(connection: Any) -> Append:
+        def making(connection: Any) -> Append | Awaitable[Append]:
             try:
-                made.append(work(connection))
+                append = work(connection)
+            except BaseException as error:
+                raised.append(error)
+                raise
+            if inspect.isawaitable(append):
+                return awaiting(append)
+            made.append(append)
+            return append
+
+        async def awaiting(append: Awaitable[Append]) -> Append:
+            try:
+                made.append(await append)
             except BaseException as error:
                 raised.append(error)
                 raise

@@ -6,7 +6,7 @@ code: an implementation that passes it can be used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, Protocol, TypeAlias
@@ -56,14 +56,15 @@ class Capabilities:
         shared: several processes can open the same storage, so owners must show signs of life.
         groups: one call of `append` with many appends is cheaper than many calls.
         immediate: its calls never wait for anything, so that they need no shielding.
-        transactions: it lets others write in the transaction of an append; see `Transactional`.
+        transactions: it lets others write in the transaction of an append, by a function that is
+            called ("sync") or awaited ("async"); see `Transactional`.
     """
 
     durable: bool
     shared: bool
     groups: bool
     immediate: bool = False
-    transactions: bool = False
+    transactions: Literal["sync", "async"] | None = None
 
 
 @dataclass(slots=True)
@@ -418,16 +419,20 @@ class Transactional(Backend, Protocol):
     """A backend that lets others write in the transaction of an append."""
 
     async def transact(
-        self, thread: ThreadKey, expected: Position, work: Callable[[Any], Append]
+        self,
+        thread: ThreadKey,
+        expected: Position,
+        work: Callable[[Any], Append | Awaitable[Append]],
     ) -> Append | None:
         """Extend one log in a transaction in which others write, too; ``None`` if the log is not
         where it is expected to be.
 
         `work` gets the storage system's own connection, with the transaction open, writes what it
-        likes beside the log, and returns the append, which is stored in the same transaction. It
-        is called once at most, in whatever thread the connection belongs to, and not at all if
-        the log is elsewhere. What it raises comes out as it is, and then nothing of all this is
-        stored. It must neither end the transaction nor change what the backend itself keeps.
+        likes beside the log, and returns the append, which is stored in the same transaction;
+        where the capability says "async", it is awaited. It is called once at most, in whatever
+        thread the connection belongs to, and not at all if the log is elsewhere. What it raises
+        comes out as it is, and then nothing of all this is stored. It must neither end the
+        transaction nor change what the backend itself keeps.
 
         Raises:
             TransactionError: it did; nothing was stored.

@@ -28,6 +28,7 @@ from durable_graph.ports.backend import (
 )
 from durable_graph.ports.clock import Clock, SystemClock
 from durable_graph.ports.paging import cursor_of, place, place_of
+from durable_graph.ports.rows import until_commit
 
 __all__ = ["InMemoryBackend"]
 
@@ -99,7 +100,7 @@ class InMemoryBackend:
         return Reading(
             stored.head,
             list(self._pick(stored, path)),
-            list(_until_commit(self._pick(stored, ((commit.seq + 1, stored.head.seq),)))),
+            until_commit(self._pick(stored, ((commit.seq + 1, stored.head.seq),))),
             messages,
         )
 
@@ -279,13 +280,6 @@ def _is_stored(stored: _Thread | None, append: Append) -> bool:
         and last.seq <= len(stored.records)
         and stored.records[last.seq - 1].link == last.link
     )
-
-
-def _until_commit(records: Iterator[Record]) -> Iterator[Record]:
-    for record in records:
-        yield record
-        if record.kind == "commit":
-            return
 
 
 def _wake(stored: _Thread) -> None:

@@ -8,7 +8,7 @@ chain; heads and cards, which are no part of it, by a checksum.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, get_args
 
 import orjson
@@ -30,6 +30,7 @@ __all__ = [
     "to_process",
     "unpack_card",
     "unpack_head",
+    "until_commit",
 ]
 
 _KINDS: Final = frozenset(get_args(Kind))
@@ -285,6 +286,16 @@ def _with_gaps(first: int, last: int, rows: Sequence[Any]) -> list[Any]:
     """One row for each number of a range, with nothing in it where there is none."""
     known = {row[0]: row for row in rows}
     return [known.get(seq, (seq, *[None] * 6)) for seq in range(first, last + 1)]
+
+
+def until_commit(records: Iterable[Record]) -> list[Record]:
+    """Records up to and including the first commit among them: what comes after a checkpoint."""
+    found: list[Record] = []
+    for record in records:
+        found.append(record)
+        if record.kind == "commit":
+            break
+    return found
 
 
 def to_message(row: Sequence[Any]) -> Message:

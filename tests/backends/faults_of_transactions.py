@@ -17,7 +17,7 @@ class _Transactional(Faulty):
 
     found_by = "transact"
     capabilities = Capabilities(
-        durable=False, shared=False, groups=False, immediate=True, transactions=True
+        durable=False, shared=False, groups=False, immediate=True, transactions="sync"
     )
 
     async def transact(

@@ -17,11 +17,12 @@ from durable_graph.ports.backend import Backend
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing.contract import Factory, Storage
 from durable_graph.testing.simulation import SimulatedStorage
+from durable_graph_postgres import PostgresBackend
 from durable_graph_redis import RedisBackend
 from durable_graph_sqlite.backend import SqliteBackend
 from tests.backends.redis_raw import RawRedis
 from tests.backends.sqlite_raw import RawSqlite
-from tests.services import redis
+from tests.services import postgres, redis
 from tests.services.line import TcpLine, tcp_line
 
 __all__ = ["SERVICES", "STORAGES", "storages"]
@@ -95,6 +96,21 @@ async def simulated() -> AsyncIterator[Storage]:
 
 
 @asynccontextmanager
+async def on_postgres() -> AsyncIterator[Storage]:
+    """In a schema of its own of a PostgreSQL database."""
+    address, schema = postgres.dsn(), postgres.fresh_schema()
+    opened: list[PostgresBackend] = []
+
+    async def reopen() -> PostgresBackend:
+        opened.append(PostgresBackend(address, schema=schema))
+        return opened[-1]
+
+    yield Storage(await reopen(), reopen)
+    for backend in opened:
+        await backend.aclose()
+
+
+@asynccontextmanager
 async def on_redis() -> AsyncIterator[Storage]:
     """In a Redis server, under a prefix of its own."""
     address, prefix = redis.url(), redis.fresh_prefix()
@@ -121,6 +137,7 @@ async def on_redis() -> AsyncIterator[Storage]:
 
 STORAGES: dict[str, Factory] = {
     "memory": memory,
+    "postgres": on_postgres,
     "redis": on_redis,
     "redis-cluster": on_redis_cluster,
     "simulated": simulated,
@@ -129,7 +146,7 @@ STORAGES: dict[str, Factory] = {
 }
 """Factories for `check_backend`, by name."""
 
-SERVICES: Final = frozenset({"redis", "redis-cluster"})
+SERVICES: Final = frozenset({"postgres", "redis", "redis-cluster"})
 """Those that need a server."""
 
 

@@ -550,7 +550,7 @@ async def test_what_has_no_transactions_says_so(saver: SqliteSaver, config: Runn
         runtime.transaction(work)
         return {}
 
-    with pytest.raises(UnsupportedError, match="SqliteSaver has it"):
+    with pytest.raises(UnsupportedError, match="SqliteSaver and PostgresSaver have it"):
         await chain(("node", node), saver=InMemorySaver()).ainvoke({}, config)
     with pytest.raises(MissingCheckpointerError, match="no checkpointer"):
         await chain(("node", node)).ainvoke({})

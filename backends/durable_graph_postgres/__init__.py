@@ -1,0 +1,21 @@
+"""Threads in a PostgreSQL database: `PostgresSaver`.
+
+**What is where.** One schema holds it all, by default ``durable_graph``; the files in
+``migrations`` beside this one say what is in it. It is made, and brought to the present version,
+on first use; several that do so at once wait for each other.
+
+**Poolers.** Nothing is kept in a session: no settings, no locks, no notifications. So a pooler that
+gives each transaction another session will do; unless it knows about prepared statements, give
+``prepared=False``.
+
+**Row level security.** With ``row_security=True`` the database itself keeps tenants apart: each
+transaction says for which tenant it is, and policies show it no other's rows. A role that is to
+have one tenant, whatever its sessions say, is bound to it by an owner of the tables::
+
+    SELECT durable_graph.bind_role('acme_app', 'acme');
+"""
+
+from durable_graph_postgres.backend import PostgresBackend
+from durable_graph_postgres.saver import PostgresSaver, open_saver
+
+__all__ = ["PostgresBackend", "PostgresSaver", "open_saver"]

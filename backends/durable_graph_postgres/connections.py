@@ -1,0 +1,246 @@
+"""Connections of one event loop: made when they are needed, kept, and given to one user at a time.
+
+asyncpg's own pool would cost a round trip for each use, to set back what a session was set to,
+and a task. Nothing here sets anything in a session, so there is nothing to set back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+import asyncpg
+
+from durable_graph.errors import StorageBusyError, StorageClosedError
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+__all__ = ["Connection", "Connections", "Lent", "Source"]
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
+else:
+    Connection = Any
+
+
+class Source(Protocol):
+    """Where connections come from."""
+
+    async def take(self) -> Connection:
+        """A connection for the caller alone.
+
+        Raises:
+            StorageError: there is none; nothing was sent.
+        """
+        ...
+
+    async def give_back(self, connection: Connection) -> None:
+        """Let others have it; one that was closed is gone."""
+        ...
+
+    async def aclose(self) -> None:
+        """Wait until all of them were given back, and close them."""
+        ...
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many there are, and how many of them nobody uses."""
+        ...
+
+
+class Connections:
+    """Connections of our own.
+
+    Args:
+        connect: makes one.
+        most: how many there are at most.
+        patience: seconds to wait for one while all are in use.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], most: int, patience: float
+    ) -> None:
+        self._connect = connect
+        self._most = most
+        self._patience = patience
+        self._idle: list[Connection] = []
+        self._count = 0
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._closed = False
+        self._empty: asyncio.Future[None] | None = None
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many there are, and how many of them nobody uses."""
+        return self._count, len(self._idle)
+
+    async def take(self) -> Connection:
+        """A connection for the caller alone; the one that was used last, if it can be."""
+        while True:
+            if self._closed:
+                raise StorageClosedError("The connections to PostgreSQL were closed.")
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_closed():
+                    return connection
+                self._count -= 1  # the server has closed it
+            if self._count < self._most:
+                return await self._add()
+            handed = await self._wait()
+            if handed is not None:
+                return handed
+
+    async def _add(self) -> Connection:
+        self._count += 1
+        try:
+            return await self._connect()
+        except BaseException:
+            self._lost_one()
+            raise
+
+    async def _wait(self) -> Connection | None:
+        """One that is given back; ``None`` if it is worth looking again."""
+        future: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            async with asyncio.timeout(self._patience):
+                return await future
+        except BaseException as error:
+            if future in self._waiting:
+                self._waiting.remove(future)
+            elif future.done() and not future.cancelled():
+                self._pass_on(future.result())  # it was handed over in this very moment
+            if isinstance(error, TimeoutError):
+                raise StorageBusyError(
+                    f"All {self._most} connections to PostgreSQL were in use for "
+                    f"{self._patience:g} s; nothing was written. Raise max_connections, or look "
+                    f"for what keeps them."
+                ) from error
+            raise
+
+    async def give_back(self, connection: Connection) -> None:
+        """Let others have it; one that was closed is gone."""
+        if connection.is_closed():
+            self._lost_one()
+        elif self._closed:
+            self._count -= 1
+            await connection.close(timeout=self._patience)
+            self._see_whether_empty()
+        else:
+            self._pass_on(connection)
+
+    async def aclose(self) -> None:
+        """Wait until all of them were given back, and close them. Harmless if done again."""
+        self._closed = True
+        while self._waiting:
+            self._wake(None)
+        while self._idle:
+            connection = self._idle.pop()
+            self._count -= 1
+            # What was acknowledged does not depend on how this ends, nor does anybody wait for it.
+            connection.terminate()
+        await asyncio.sleep(0)  # in which the loop lets go of them
+        while self._count:
+            if self._empty is None:
+                self._empty = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._empty)
+
+    def abandon(self) -> None:
+        """Let go of connections whose event loop is gone."""
+        self._closed = True
+        self._idle.clear()
+        self._count = 0
+
+    def _lost_one(self) -> None:
+        self._count -= 1
+        self._wake(None)  # there is room for another one
+        self._see_whether_empty()
+
+    def _pass_on(self, connection: Connection | None) -> None:
+        if connection is None:
+            self._wake(None)
+        elif not self._wake(connection):
+            self._idle.append(connection)
+
+    def _wake(self, connection: Connection | None) -> bool:
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(connection)
+                return True
+        return False
+
+    def _see_whether_empty(self) -> None:
+        if self._count == 0 and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+
+class Lent:
+    """Connections of a pool of the user's, which he closes himself.
+
+    Args:
+        pool: his pool.
+        examine: sees whether the database behind it can be used; asked once.
+        patience: seconds to wait for a connection.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool[Any],
+        examine: Callable[[Connection], Awaitable[None]],
+        patience: float,
+    ) -> None:
+        self._pool = pool
+        self._examine = examine
+        self._examined = False
+        self._patience = patience
+        self._used = 0
+        self._closed = False
+        self._empty: asyncio.Future[None] | None = None
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many there are, and how many of them nobody uses."""
+        return self._pool.get_size(), self._pool.get_idle_size()
+
+    async def take(self) -> Connection:
+        """A connection for the caller alone."""
+        if self._closed:
+            raise StorageClosedError("The saver on this pool was closed.")
+        try:
+            async with asyncio.timeout(self._patience):
+                connection = await self._pool.acquire()
+        except TimeoutError as error:
+            raise StorageBusyError(
+                f"The pool had no connection to spare for {self._patience:g} s; nothing was "
+                f"written. Give it more, or look for what keeps them."
+            ) from error
+        self._used += 1
+        try:
+            if not self._examined:
+                await self._examine(connection)
+                self._examined = True
+        except BaseException:
+            await self.give_back(connection)
+            raise
+        return connection
+
+    async def give_back(self, connection: Connection) -> None:
+        """Give it back to the pool."""
+        try:
+            await self._pool.release(cast("PoolConnectionProxy[Any]", connection))
+        finally:
+            self._used -= 1
+            if self._used == 0 and self._empty is not None and not self._empty.done():
+                self._empty.set_result(None)
+
+    async def aclose(self) -> None:
+        """Wait until all that were taken are given back; the pool stays open."""
+        self._closed = True
+        while self._used:
+            if self._empty is None:
+                self._empty = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._empty)

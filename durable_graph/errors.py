@@ -34,7 +34,8 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     ├── ThreadNotFoundError           no such thread (also a LookupError)
     ├── CheckpointNotFoundError       no such checkpoint in this thread (also a LookupError)
     ├── IntegrityError                a stored record is damaged
-    │   └── UnknownTypeError          a stored value names a type that is not registered
+    │   ├── UnknownTypeError          a stored value names a type that is not registered
+    │   └── DecryptionError           what is stored cannot be decrypted, or is not encrypted
     ├── StoreError                    what a store was asked makes no sense (also a ValueError)
     │   ├── InvalidNamespaceError     a namespace that is none
     │   └── StoreConflictError        an item is not of the version that a put expects
@@ -68,6 +69,7 @@ __all__ = [
     "CacheWarning",
     "CheckpointNotFoundError",
     "ConfigError",
+    "DecryptionError",
     "DurableGraphError",
     "EmptyInputError",
     "FencedError",
@@ -348,6 +350,12 @@ class IntegrityError(DurableGraphError):
 
 class UnknownTypeError(IntegrityError):
     """A stored value names a type, or a record names a format, that this program does not know."""
+
+
+class DecryptionError(IntegrityError):
+    """What is stored cannot be decrypted: it was altered or moved, its key is not among those that
+    are known here, or it is not encrypted at all where it has to be. Which of them it is is not
+    told: that would help only whoever did it."""
 
 
 class StoreError(DurableGraphError, ValueError):

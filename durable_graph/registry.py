@@ -43,9 +43,9 @@ def open_store(url: str, **options: Any) -> BaseStore:
     return store
 
 
-def memory_saver(url: str) -> InMemorySaver:
+def memory_saver(url: str, **options: Any) -> InMemorySaver:
     """The saver for ``memory://``: a new one each time."""
-    return InMemorySaver()
+    return InMemorySaver(**options)
 
 
 def memory_store(url: str, **options: Any) -> InMemoryStore:

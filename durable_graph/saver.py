@@ -9,13 +9,15 @@ from types import TracebackType
 from typing import Literal, Self, get_args
 
 from durable_graph.decisions.pruning import last_checkpoints
+from durable_graph.encryption import Encryption
 from durable_graph.engine.cold import is_archived, send_to_archive
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.owner import Lease
 from durable_graph.engine.pruning import prune
+from durable_graph.engine.rotating import rotate_keys
 from durable_graph.engine.verifying import verify
 from durable_graph.engine.whole import read_whole, write_copy
-from durable_graph.errors import ConfigError, IntegrityError
+from durable_graph.errors import ConfigError, DecryptionError, IntegrityError
 from durable_graph.log.records import Head, Status
 from durable_graph.ports.archive import Archive
 from durable_graph.ports.backend import Removal, ThreadQuery
@@ -68,6 +70,7 @@ class Saver(Keeper, SyncSaver):
         lease: how this process proves that it is alive.
         archive: where `aarchive_thread` moves threads, and from where they come back by
             themselves when they are used. It is closed with the saver.
+        encryption: how what is stored is encrypted; ``None`` if it is not.
     """
 
     def __repr__(self) -> str:
@@ -133,7 +136,10 @@ class Saver(Keeper, SyncSaver):
         self.check_usable()
         key = self.key(thread_id)
         if not await is_archived(self, key):  # else looking would bring it back first
-            await self.head_at_rest(key)
+            try:
+                await self.head_at_rest(key)
+            except DecryptionError:  # whose key is lost can be deleted all the same
+                await self.seen_at_rest(key)
         self.hot.take(key)
         await self.backend.remove(key, Removal(everything=True))
 
@@ -206,6 +212,27 @@ class Saver(Keeper, SyncSaver):
         self.check_usable()
         return await verify(self, self.key(thread_id))
 
+    async def arotate_keys(self, thread_ids: Iterable[str] | None = None) -> list[str]:
+        """Wrap the secrets of threads with the key that is current now.
+
+        Whatever is written to a thread does so anyway; this is for those that nobody writes to.
+        What their secrets encrypt stays as it is.
+
+        Args:
+            thread_ids: which threads; ``None`` for all, of this tenant.
+
+        Returns:
+            The threads that have an older key still: they are being run, and will be wrapped with
+            the current one when they are written to, or are archived. As long as there are any,
+            the older keys are needed.
+
+        Raises:
+            ConfigError: this saver does not encrypt.
+            DecryptionError: a key is not known here.
+        """
+        self.check_usable()
+        return await rotate_keys(self, thread_ids)
+
 
 class InMemorySaver(Saver):
     """Keeps threads in this process's memory; nothing survives its end."""
@@ -216,8 +243,15 @@ class InMemorySaver(Saver):
         clock: Clock | None = None,
         chance: Chance | None = None,
         archive: Archive | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
-        super().__init__(InMemoryBackend(clock), clock=clock, chance=chance, archive=archive)
+        super().__init__(
+            InMemoryBackend(clock),
+            clock=clock,
+            chance=chance,
+            archive=archive,
+            encryption=encryption,
+        )
 
 
 MemorySaver = InMemorySaver

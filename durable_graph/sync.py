@@ -199,6 +199,11 @@ class SyncSaver:
         wrong: list[Any] = call(partial(self.averify, thread_id))
         return wrong
 
+    def rotate_keys(self: Any, thread_ids: Any = None) -> list[str]:
+        """See `arotate_keys`."""
+        left: list[str] = call(partial(self.arotate_keys, thread_ids))
+        return left
+
     def __enter__(self) -> Self:
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from durable_graph.encryption import Encryption
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.saver import Lease, Saver
 from durable_graph_redis.backend import RedisBackend
@@ -31,6 +32,7 @@ class RedisSaver(Saver):
         clock: where time comes from; leases go by the server's clock.
         chance: where ids come from.
         lease: how this process proves that it is alive.
+        encryption: how what is stored is encrypted; ``None`` if it is not.
 
     Raises:
         ConfigError: the arguments make no sense.
@@ -48,6 +50,7 @@ class RedisSaver(Saver):
         clock: Clock | None = None,
         chance: Chance | None = None,
         lease: Lease | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         backend = RedisBackend(
             url,
@@ -58,7 +61,7 @@ class RedisSaver(Saver):
             allow_weaker=allow_weaker,
             clock=clock,
         )
-        super().__init__(backend, clock=clock, chance=chance, lease=lease)
+        super().__init__(backend, clock=clock, chance=chance, lease=lease, encryption=encryption)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Self
 
+from durable_graph.encryption import Encryption
 from durable_graph.ports.archive import Archive
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.saver import Lease, Saver
@@ -30,6 +31,7 @@ class SqliteSaver(Saver):
         chance: where ids come from.
         lease: how this process proves that it is alive.
         archive: where threads go that are archived.
+        encryption: how what is stored is encrypted; ``None`` if it is not.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class SqliteSaver(Saver):
         chance: Chance | None = None,
         lease: Lease | None = None,
         archive: Archive | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         backend = SqliteBackend(
             path,
@@ -51,7 +54,14 @@ class SqliteSaver(Saver):
             allow_weaker=allow_weaker,
             clock=clock,
         )
-        super().__init__(backend, clock=clock, chance=chance, lease=lease, archive=archive)
+        super().__init__(
+            backend,
+            clock=clock,
+            chance=chance,
+            lease=lease,
+            archive=archive,
+            encryption=encryption,
+        )
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:

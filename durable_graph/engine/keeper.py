@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import Any, Self
 
+from durable_graph.encryption.encryption import Encryption
 from durable_graph.engine.archiving import ArchivingBackend
 from durable_graph.engine.context import current_task
 from durable_graph.engine.hot import HotThreads
@@ -38,6 +39,7 @@ class Keeper:
         chance: where ids come from.
         lease: how this process proves that it is alive.
         archive: where threads go that are archived, and come back from when they are used.
+        encryption: how what is stored is encrypted; ``None`` if it is not.
 
     Attributes:
         tenant: whose threads these are; empty where there are no tenants.
@@ -51,6 +53,7 @@ class Keeper:
         chance: Chance | None = None,
         lease: Lease | None = None,
         archive: Archive | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         self.tenant: str = ""
         self.clock: Clock = clock or SystemClock()
@@ -58,6 +61,8 @@ class Keeper:
         self.archiving: ArchivingBackend | None = None
         if archive is not None:
             backend = self.archiving = ArchivingBackend(backend, archive, self.clock, self.chance)
+        if encryption is not None:  # above the archive, which holds what storage does
+            backend = encryption.over(backend)
         self.backend: Backend = backend
         self.lease: Lease = lease or Lease()
         self.hot: HotThreads = HotThreads()
@@ -192,16 +197,27 @@ class Keeper:
             ThreadBusyError: a live run owns it.
             StorageClosedError: see `check_usable`.
         """
+        await self._refuse_own(key)
+        reading = await self.backend.read(key)
+        return None if reading is None else await self._resting(reading.head)
+
+    async def seen_at_rest(self, key: ThreadKey) -> Head | None:
+        """The same for those who do not open the thread: without its secret, which may be unknown
+        here, and ``None`` also if its log is elsewhere, from where it is not brought back.
+        """
+        await self._refuse_own(key)
+        thread = await self.backend.thread(key)
+        return None if thread is None or thread.head is None else await self._resting(thread.head)
+
+    async def _refuse_own(self, key: ThreadKey) -> None:
         self.check_usable()
         await self.until_ended(key)
         if self.runs(key):
             raise ThreadBusyError(f"Thread {key.thread!r} is being run by this process.")
-        reading = await self.backend.read(key)
-        if reading is None:
-            return None
-        head = reading.head
+
+    async def _resting(self, head: Head) -> Head:
         if head.status == "running" and await owner_is_alive(self.backend, head):
-            raise ThreadBusyError(f"Thread {key.thread!r} is being run by another process.")
+            raise ThreadBusyError(f"Thread {head.key.thread!r} is being run by another process.")
         return head
 
     def check_usable(self) -> None:

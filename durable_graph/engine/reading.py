@@ -13,7 +13,7 @@ from durable_graph.engine.migrating import Origin, Pending, Writers, as_of_now
 from durable_graph.errors import CheckpointNotFoundError, IntegrityError
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Commit, Head, Record, ThreadKey
-from durable_graph.log.seal import blob_digest, open_header, open_record
+from durable_graph.log.seal import blob_digest, damage, open_header, open_record
 from durable_graph.ports.backend import Message, Position, Reading
 
 __all__ = [
@@ -294,7 +294,7 @@ async def fetch_blobs(
     blobs = await keeper.backend.blobs(key, sorted(digests))
     for digest, data in blobs.items():
         if blob_digest(data, secret) != digest:
-            raise IntegrityError(f"A large value of thread {key.thread!r} is damaged.")
+            raise damage(data, f"A large value of thread {key.thread!r}")
     return blobs
 
 

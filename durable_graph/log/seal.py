@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 
-from durable_graph.errors import IntegrityError, UnknownTypeError
+from durable_graph.errors import DecryptionError, IntegrityError, UnknownTypeError
 from durable_graph.log.codec import blobs_in
 from durable_graph.log.records import (
     FORMAT,
@@ -40,7 +40,9 @@ __all__ = [
     "CommitInfo",
     "Draft",
     "Header",
+    "Unreadable",
     "blob_digest",
+    "damage",
     "extend",
     "open_header",
     "open_record",
@@ -258,7 +260,7 @@ def open_record(record: Record, secret: bytes, thread: str) -> tuple[Header, Bod
     if record.body is None:
         raise IntegrityError(f"Record {record.seq} of thread {thread!r} was pruned.")
     if _digest(record.body, secret) != record.digest:
-        raise IntegrityError(f"The body of record {record.seq} of thread {thread!r} is damaged.")
+        raise damage(record.body, f"The body of record {record.seq} of thread {thread!r}")
     try:
         return header, decode_body(header.kind, record.body)
     except IntegrityError as error:
@@ -293,6 +295,23 @@ def open_header(record: Record, thread: str) -> Header:
             f"{header.seq}, a {header.kind}."
         )
     return header
+
+
+class Unreadable(bytes):
+    """Stands for bytes that could not be decrypted, so that whoever opens them is told so, and
+    whoever reads what is beside them is not."""
+
+    __slots__ = ()
+
+
+def damage(data: bytes, what: str) -> IntegrityError:
+    """What is wrong with bytes that do not have their digest."""
+    if isinstance(data, Unreadable):
+        return DecryptionError(
+            f"{what} cannot be decrypted: it was altered or moved, is not encrypted, or its key is "
+            f"not among those that are known here."
+        )
+    return IntegrityError(f"{what} is damaged.")
 
 
 def blob_digest(data: bytes, secret: bytes) -> str:

@@ -183,7 +183,10 @@ class Reading:
 
 @dataclass(slots=True)
 class Thread:
-    """A thread without what it holds: the head of its log, its card, or both."""
+    """A thread without what it holds: the head of its log, its card, or both.
+
+    The head's secret need not be the one that `Backend.read` tells: looking at threads opens none.
+    """
 
     key: ThreadKey
     head: Head | None

@@ -17,6 +17,7 @@ from durable_graph.testing.contract_kit import (
     commit,
     expect,
     expect_equal,
+    look,
     mark,
     message,
     results,
@@ -160,10 +161,10 @@ async def _same_head(backend: Backend, log: Log) -> bool:
 async def _same_thread(backend: Backend, written: _Written) -> bool:
     log = written.log
     try:
-        found = await backend.thread(log.key)
+        found = await look(backend, log.key)
     except _REFUSED as error:
         return _names(error, log)
-    expect_equal(found, Thread(log.key, log.now, written.card), "Head and card of a thread")
+    expect_equal(found, Thread(log.key, log.shown, written.card), "Head and card of a thread")
     return True
 
 

@@ -12,6 +12,7 @@ from durable_graph.testing.contract_kit import (
     commit,
     expect,
     expect_equal,
+    look,
     process,
     results,
     write,
@@ -34,7 +35,7 @@ async def nothing_goes_by_itself(backend: Backend) -> None:
     card = Card(1, expires=1.0, time=0.5)
     expect(await backend.label(log.key, card), "A first card was not stored.")
     await write(backend, log, results())
-    expect_equal(await backend.thread(log.key), Thread(log.key, log.now, card), "The thread")
+    expect_equal(await look(backend, log.key), Thread(log.key, log.shown, card), "The thread")
     expect_equal(await _expired(backend, 2.0), [log.key.thread], "What may be deleted")
 
 

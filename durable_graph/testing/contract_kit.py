@@ -31,6 +31,7 @@ from durable_graph.ports.backend import (
     Position,
     Process,
     Record,
+    Thread,
     ThreadKey,
 )
 from durable_graph.ports.backend import Outcome as Answer
@@ -43,16 +44,19 @@ __all__ = [
     "Factory",
     "Log",
     "Storage",
+    "as_shown",
     "cancel_everywhere",
     "commit",
     "expect",
     "expect_equal",
     "expect_log",
+    "look",
     "mark",
     "message",
     "process",
     "results",
     "second_instance",
+    "shown",
     "write",
 ]
 
@@ -237,6 +241,11 @@ class Log:
             raise ValueError("Nothing was written to this log yet.")
         return self.head
 
+    @property
+    def shown(self) -> Head:
+        """The head as lists show it."""
+        return shown(self.now)
+
     def prune(self, bodies: Ranges) -> None:
         """Take note that a part of what was written was removed."""
         gone = {seq for first, last in bodies for seq in range(first, last + 1)}
@@ -291,6 +300,22 @@ class Log:
     def pick(self, ranges: Ranges) -> list[Record]:
         """The records of a path."""
         return [self.records[seq - 1] for first, last in ranges for seq in range(first, last + 1)]
+
+
+def shown(head: Head) -> Head:
+    """A head as lists show it: its secret is told with the log only."""
+    return replace(head, secret=b"")
+
+
+async def look(backend: Backend, key: ThreadKey) -> Thread | None:
+    """A thread without what it holds, as lists show it."""
+    thread = await backend.thread(key)
+    return None if thread is None else as_shown(thread)
+
+
+def as_shown(thread: Thread) -> Thread:
+    """A thread as lists show it; see `shown`."""
+    return replace(thread, head=None if thread.head is None else shown(thread.head))
 
 
 def commit(

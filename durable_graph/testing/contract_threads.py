@@ -25,6 +25,7 @@ from durable_graph.testing.contract_kit import (
     mark,
     message,
     results,
+    shown,
     write,
 )
 
@@ -48,11 +49,11 @@ async def threads_are_listed_newest_change_first(backend: Backend) -> None:
         await write(backend, log, commit("c1"), at=at)
     order = [logs[place] for place in (2, 4, 0, 3, 1)]
     page = await backend.threads(ThreadQuery())
-    expect_equal(_heads(page), [log.now for log in order], "The heads")
+    expect_equal(_heads(page), [log.shown for log in order], "The heads")
     expect_equal(page.next, None, "Where to go on after the last page")
     await write(backend, logs[1], results(), at=60.0)
     page = await backend.threads(ThreadQuery(limit=2))
-    expect_equal(_heads(page), [logs[1].now, logs[2].now], "The heads after a change")
+    expect_equal(_heads(page), [logs[1].shown, logs[2].shown], "The heads after a change")
 
 
 @HEADS.check
@@ -118,7 +119,7 @@ async def tenants_see_their_own_threads(backend: Backend) -> None:
         await write(backend, log, commit("c1"))
     for tenant, log in logs.items():
         found = await _list(backend, ThreadQuery(tenant=tenant, limit=1))
-        expect_equal(found, [log.now], f"The threads of tenant {tenant!r}")
+        expect_equal(found, [log.shown], f"The threads of tenant {tenant!r}")
     expect_equal(await _list(backend, ThreadQuery(tenant="none")), [], "The threads of no tenant")
 
 
@@ -373,7 +374,7 @@ async def expect_gone(backend: Backend, log: Log, digests: Sequence[str] = ()) -
 
 
 def _heads(page: ThreadPage) -> list[Head]:
-    return [thread.head for thread in page.threads if thread.head is not None]
+    return [shown(thread.head) for thread in page.threads if thread.head is not None]
 
 
 async def _list(backend: Backend, query: ThreadQuery) -> list[Head]:

@@ -20,6 +20,7 @@ from durable_graph.testing.simulation import SimulatedStorage
 from durable_graph_postgres import PostgresBackend
 from durable_graph_redis import RedisBackend
 from durable_graph_sqlite.backend import SqliteBackend
+from tests.backends.encrypted import encrypted
 from tests.backends.redis_raw import RawRedis
 from tests.backends.sqlite_raw import RawSqlite
 from tests.services import postgres, redis
@@ -136,6 +137,10 @@ async def on_redis() -> AsyncIterator[Storage]:
 
 
 STORAGES: dict[str, Factory] = {
+    "encrypted-memory": encrypted(memory),
+    "encrypted-postgres": encrypted(on_postgres),
+    "encrypted-redis": encrypted(on_redis),
+    "encrypted-sqlite": encrypted(sqlite),
     "memory": memory,
     "postgres": on_postgres,
     "redis": on_redis,
@@ -146,7 +151,9 @@ STORAGES: dict[str, Factory] = {
 }
 """Factories for `check_backend`, by name."""
 
-SERVICES: Final = frozenset({"postgres", "redis", "redis-cluster"})
+SERVICES: Final = frozenset(
+    {"encrypted-postgres", "encrypted-redis", "postgres", "redis", "redis-cluster"}
+)
 """Those that need a server."""
 
 

@@ -17,7 +17,7 @@ import durable_graph
 import durable_graph_postgres
 import durable_graph_redis
 import durable_graph_sqlite
-from durable_graph import errors, registry, saver, testing, types
+from durable_graph import encryption, errors, registry, saver, testing, types
 from durable_graph.graph.compiled import CompiledGraph
 from tests.examples.documents import DOCUMENTS, ROOT, section, spans, text_of
 
@@ -28,6 +28,7 @@ PUBLIC = {
         durable_graph_postgres,
         durable_graph_redis,
         durable_graph_sqlite,
+        encryption,
         errors,
         saver,
         testing,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from durable_graph.errors import (
-    ConfigError,
     IntegrityError,
     OutcomeUnknownError,
     ThreadArchivedError,
@@ -35,13 +32,11 @@ from durable_graph.ports.backend import (
     ThreadQuery,
 )
 from durable_graph.ports.clock import Clock, SystemClock
-from durable_graph.ports.loops import PerLoop
 from durable_graph.ports.rows import pack_card, pack_head, unpack_card, unpack_head
-from durable_graph_redis.greeting import Durability, Greeting
+from durable_graph_redis.greeting import Durability
 from durable_graph_redis.keys import Keys, member_of
-from durable_graph_redis.links import Counts
 from durable_graph_redis.listing import list_threads
-from durable_graph_redis.replies import checked, is_unknown, translate
+from durable_graph_redis.replies import is_unknown, translate
 from durable_graph_redis.rows import (
     at_of,
     link_of,
@@ -63,8 +58,9 @@ from durable_graph_redis.scripts import (
     SCAN,
     Argument,
     Call,
+    Script,
 )
-from durable_graph_redis.sessions import Client, Server, Session, check_client
+from durable_graph_redis.sessions import Client, Sessions
 
 __all__ = ["RedisBackend"]
 
@@ -106,34 +102,20 @@ class RedisBackend:
         allow_weaker: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        if durability not in ("always", "everysec"):
-            raise ConfigError(f"durability is 'always' or 'everysec', not {durability!r}.")
-        if timeout <= 0:
-            raise ConfigError(f"timeout is a number of seconds above 0, not {timeout}.")
-        if (url is None) == (client is None):
-            raise ConfigError("Say where the server is by a URL, or else by client=.")
-        if client is not None:
-            check_client(client)
-        try:
-            self._keys = Keys(prefix)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-        self._where = _where(url) if url is not None else "Redis"
-        self._clock = clock or SystemClock()
-        self._counts = Counts()
-        greeting = Greeting(self._where, durability, allow_weaker, self._keys.format)
-        self._server = Server(self._where, url, client, greeting, timeout, self._counts)
-        self._sessions = PerLoop(
-            f"The connection to {self._where}", self._session, Session.close, Session.abandon
+        self._sessions = Sessions(
+            url,
+            client,
+            prefix=prefix,
+            durability=durability,
+            timeout=timeout,
+            allow_weaker=allow_weaker,
         )
-        self._home = threading.Semaphore()  # the user's client belongs to the first loop
+        self._keys = Keys(prefix)
+        self._clock = clock or SystemClock()
         self.capabilities = Capabilities(durable=True, shared=True, groups=True)
-        self._prefix, self._durability = prefix, durability
 
     def __repr__(self) -> str:
-        return (
-            f"<RedisBackend {self._where}, prefix {self._prefix!r}, durability={self._durability}>"
-        )
+        return f"<RedisBackend {self._sessions}>"
 
     async def append(
         self, batch: Sequence[Append], beat: Process | None = None
@@ -141,8 +123,7 @@ class RedisBackend:
         calls = [self._append(append) for append in batch]
         if beat is not None:
             calls.append(self._beat(beat))
-        session = await self._sessions.get()
-        answers = await session.write(calls)
+        answers = await self._sessions.write_all(calls)
         wrong = [answer for answer in answers if isinstance(answer, BaseException)]
         if wrong:
             raise self._failed(wrong, all_of_them=len(wrong) == len(answers))
@@ -196,35 +177,28 @@ class RedisBackend:
         if not digests:
             return {}
         names = [f"b:{digest}" for digest in digests]
-        session = await self._sessions.get()
-        (values,) = await session.get([("HMGET", self._keys.thread(thread), *names)])
-        found = zip(digests, self._checked(values), strict=True)
+        (values,) = await self._sessions.get([("HMGET", self._keys.thread(thread), *names)])
+        found = zip(digests, values, strict=True)
         return {digest: value for digest, value in found if value is not None}
 
     async def thread(self, thread: ThreadKey) -> Thread | None:
-        session = await self._sessions.get()
-        (found,) = await session.get([("HMGET", self._keys.thread(thread), "head", "card")])
-        return _thread(thread, *self._checked(found))
+        name = self._keys.thread(thread)
+        (found,) = await self._sessions.get([("HMGET", name, "head", "card")])
+        return _thread(thread, *found)
 
     async def threads(self, query: ThreadQuery) -> ThreadPage:
-        session = await self._sessions.get()
-
-        async def get(commands: Sequence[Sequence[Argument]]) -> list[Any]:
-            answers = await session.get([tuple(command) for command in commands])
-            return [self._checked(answer) for answer in answers]
-
-        return await list_threads(query, self._keys, get, _thread)
+        return await list_threads(query, self._keys, self._sessions.get, _thread)
 
     async def label(self, thread: ThreadKey, card: Card) -> bool:
         place = member_of(card.time, thread.thread)
         call = self._call(
             LABEL, thread, pack_card(thread, card), card.version, card.archived or "", place
         )
-        return bool(await self._write(call))
+        return bool(await self._sessions.write(call))
 
     async def post(self, thread: ThreadKey, message: Message) -> Message:
         call = self._call(POST, thread, message.id, pack_message(message))
-        there, away, *stored = await self._write(call)
+        there, away, *stored = await self._sessions.write(call)
         if not there:
             if away is not None:
                 raise ThreadArchivedError(thread.thread, away.decode())
@@ -232,12 +206,8 @@ class RedisBackend:
         return unpack_message(message.id, *stored)
 
     async def beat(self, process: Process | None) -> Sequence[Liveness]:
-        session = await self._sessions.get()
-        if process is None:
-            (told,) = await session.look([self._beat(None)])
-            told = self._checked(told)
-        else:
-            told = await self._write(self._beat(process))
+        call = self._beat(process)
+        told = await (self._sessions.look if process is None else self._sessions.write)(call)
         known = (
             to_liveness(id, age, value)
             for id, age, value in zip(told[::3], told[1::3], told[2::3], strict=True)
@@ -251,7 +221,7 @@ class RedisBackend:
             if (card := what.card) is not None:
                 place = member_of(card.time, thread.thread)
                 stays = [pack_card(thread, card), card.version, card.archived or "", place]
-            return bool(await self._write(self._call(REMOVE, thread, expected, *stays)))
+            return bool(await self._sessions.write(self._call(REMOVE, thread, expected, *stays)))
         if what.expected is None:
             return False
         found = await self.thread(thread)
@@ -266,14 +236,13 @@ class RedisBackend:
             *(len(numbers), *numbers),
             *(f"b:{digest}" for digest in what.blobs),
         )
-        return bool(await self._write(call))
+        return bool(await self._sessions.write(call))
 
     async def changed(self, thread: ThreadKey, seen: Position) -> None:
         name, there = self._keys.thread(thread), at_of(seen)
         while True:
-            session = await self._sessions.get()
-            (at,) = await session.get([("HGET", name, "at")])
-            if self._checked(at) != there:
+            (at,) = await self._sessions.get([("HGET", name, "at")])
+            if at != there:
                 return
             await self._clock.sleep(_POLL)
 
@@ -285,22 +254,12 @@ class RedisBackend:
             how often commands were sent; commands: how many; scripts: how often a script had to
             be sent because the server had forgotten it.
         """
-        counts = self._counts
-        return {
-            "loops": len(self._sessions),
-            "connections": counts.connections,
-            "round_trips": counts.round_trips,
-            "commands": counts.commands,
-            "scripts": counts.scripts,
-        }
+        return self._sessions.statistics()
 
     async def aclose(self) -> None:
         await self._sessions.aclose()
 
-    def _session(self) -> Session:
-        return Session(self._server, home=self._home.acquire(blocking=False))
-
-    def _call(self, script: Any, thread: ThreadKey, *arguments: Argument) -> Call:
+    def _call(self, script: Script, thread: ThreadKey, *arguments: Argument) -> Call:
         return Call(script, (self._keys.thread(thread), self._keys.index(thread)), arguments)
 
     def _append(self, append: Append) -> Call:
@@ -330,50 +289,20 @@ class RedisBackend:
         beat = () if process is None else (process.id, pack_process(process))
         return Call(BEAT, (self._keys.processes,), (_FORGOTTEN, *beat))
 
-    async def _write(self, call: Call) -> Any:
-        session = await self._sessions.get()
-        (answer,) = await session.write([call])
-        return checked(answer, self._where, writes=True)
-
-    async def _look(self, script: Any, thread: ThreadKey, *arguments: Argument) -> Any:
-        session = await self._sessions.get()
-        call = Call(script, (self._keys.thread(thread),), arguments)
-        (answer,) = await session.look([call])
-        return self._checked(answer)
-
-    def _checked(self, answer: Any) -> Any:
-        return checked(answer, self._where, writes=False)
+    async def _look(self, script: Script, thread: ThreadKey, *arguments: Argument) -> Any:
+        return await self._sessions.look(Call(script, (self._keys.thread(thread),), arguments))
 
     def _failed(self, wrong: Sequence[BaseException], *, all_of_them: bool) -> Exception:
         """What became of a batch of which some calls have failed, each by itself."""
         unknown = next((error for error in wrong if is_unknown(error)), None)
         if unknown is not None or all_of_them:
-            return translate(unknown or wrong[0], self._where, writes=True)
+            return translate(unknown or wrong[0], self._sessions.where, writes=True)
         told = OutcomeUnknownError(
-            f"{self._where} stored a part of what it was given at once, and failed the rest "
-            f"({wrong[0]}). Calling again finds out which."
+            f"{self._sessions.where} stored a part of what it was given at once, and failed the "
+            f"rest ({wrong[0]}). Calling again finds out which."
         )
         told.__cause__ = wrong[0]
         return told
-
-
-def _where(url: str) -> str:
-    """A URL without names and passwords.
-
-    Raises:
-        ConfigError: it is none of Redis's.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ConfigError(
-            f"Redis is at redis://host:port/0, rediss:// with TLS, or unix:///path, and not at "
-            f"{parts.scheme}://."
-        )
-    try:
-        address = f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
-    except ValueError as error:
-        raise ConfigError(f"The port in the URL of Redis is no number: {error}.") from error
-    return f"Redis at {parts.path if parts.scheme == 'unix' else address + parts.path}"
 
 
 def _thread(key: ThreadKey, head: bytes | None, card: bytes | None) -> Thread | None:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from durable_graph.log.records import ThreadKey
 
-__all__ = ["BUCKETS", "Keys", "member_of", "name_of", "order_of", "time_of"]
+__all__ = ["BUCKETS", "Keys", "checked_prefix", "member_of", "name_of", "order_of", "time_of"]
 
 BUCKETS: Final = 64
 """How many parts a tenant's list has; as many masters can share the work. Part of the format."""
@@ -43,6 +43,19 @@ def _tags() -> tuple[str, ...]:
 _TAGS: Final = _tags()
 
 
+def checked_prefix(prefix: str) -> str:
+    """A prefix that names nothing but keys.
+
+    Raises:
+        ValueError: it could be taken for something else.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise ValueError(
+            f"A prefix has 1 to 100 letters, digits and any of _.:-, and is not {prefix!r}."
+        )
+    return prefix
+
+
 class Keys:
     """The keys under one prefix.
 
@@ -54,11 +67,7 @@ class Keys:
     """
 
     def __init__(self, prefix: str) -> None:
-        if not _PREFIX.fullmatch(prefix):
-            raise ValueError(
-                f"A prefix has 1 to 100 letters, digits and any of _.:-, and is not {prefix!r}."
-            )
-        self.format = f"{prefix}:format"
+        checked_prefix(prefix)
         self.processes = f"{prefix}:processes"
         self._buckets = [f"{prefix}:{{{tag}}}" for tag in _TAGS]
 

@@ -13,11 +13,11 @@ from typing import Any, Final, TypeAlias
 from durable_graph.ports.backend import Thread, ThreadKey, ThreadPage, ThreadQuery
 from durable_graph.ports.paging import place, place_of
 from durable_graph_redis.keys import BUCKETS, Keys, member_of, name_of, order_of, time_of
-from durable_graph_redis.scripts import Argument
+from durable_graph_redis.scripts import Command
 
 __all__ = ["list_threads"]
 
-Get: TypeAlias = Callable[[Sequence[Sequence[Argument]]], Awaitable[list[Any]]]
+Get: TypeAlias = Callable[[Sequence[Command]], Awaitable[list[Any]]]
 Make: TypeAlias = Callable[[ThreadKey, "bytes | None", "bytes | None"], "Thread | None"]
 
 # Who filters looks at so many threads at once.

@@ -11,9 +11,14 @@ from typing import Final, TypeAlias
 __all__ = [
     "APPEND",
     "BEAT",
+    "DROP_ITEMS",
+    "GET_ITEMS",
     "LABEL",
+    "LIST_ITEMS",
     "POST",
+    "PROLONG_ITEMS",
     "PRUNE",
+    "PUT_ITEMS",
     "READ",
     "REMOVE",
     "SCAN",
@@ -82,3 +87,9 @@ PRUNE: Final = _script("prune")
 READ: Final = _script("read")
 REMOVE: Final = _script("remove")
 SCAN: Final = _script("scan")
+
+DROP_ITEMS: Final = _script("drop_items")
+GET_ITEMS: Final = _script("get_items")
+LIST_ITEMS: Final = _script("list_items")
+PROLONG_ITEMS: Final = _script("prolong_items")
+PUT_ITEMS: Final = _script("put_items")

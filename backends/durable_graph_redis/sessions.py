@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 from redis import exceptions as redis
 from redis.asyncio import Redis, RedisCluster
@@ -13,12 +15,15 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from durable_graph.errors import ConfigError
-from durable_graph_redis.greeting import Greeting, IsClusterError
+from durable_graph.ports.loops import PerLoop
+from durable_graph_redis.greeting import Durability, Greeting, IsClusterError
+from durable_graph_redis.keys import checked_prefix
 from durable_graph_redis.lanes import Lane
 from durable_graph_redis.links import ClusterLink, Counts, Link, PoolLink
+from durable_graph_redis.replies import checked
 from durable_graph_redis.scripts import Call, Command
 
-__all__ = ["Client", "Server", "Session", "check_client"]
+__all__ = ["Client", "Sessions"]
 
 Client: TypeAlias = "Redis | Callable[[], Redis | RedisCluster]"
 """A client, or what makes one for each event loop."""
@@ -28,7 +33,7 @@ _CONNECTIONS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class _Server:
     """A server, and how it is to be used.
 
     Attributes:
@@ -48,7 +53,7 @@ class Server:
     counts: Counts
 
 
-class Session:
+class _Session:
     """A server, for one event loop.
 
     Args:
@@ -56,7 +61,7 @@ class Session:
         home: whether a client of the user's belongs to this loop.
     """
 
-    def __init__(self, server: Server, *, home: bool) -> None:
+    def __init__(self, server: _Server, *, home: bool) -> None:
         self._server = server
         self._link = _link(server, home)
         # Who reads does not wait for the disk that writes wait for.
@@ -116,7 +121,98 @@ class Session:
             return await self._link.exchange(commands)
 
 
-def _link(server: Server, home: bool) -> Link:
+class Sessions:
+    """A server as a backend or a store uses it, from any event loop.
+
+    Args:
+        url: its address; or else
+        client: a client of the user's, or what makes one for each event loop.
+        prefix: what all keys begin with.
+        durability: what it must promise.
+        timeout: seconds that connecting may take, and one round trip.
+        allow_weaker: use it even if it promises less.
+
+    Raises:
+        ConfigError: the arguments make no sense.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        client: Client | None,
+        *,
+        prefix: str,
+        durability: Durability,
+        timeout: float,
+        allow_weaker: bool,
+    ) -> None:
+        if durability not in ("always", "everysec"):
+            raise ConfigError(f"durability is 'always' or 'everysec', not {durability!r}.")
+        if timeout <= 0:
+            raise ConfigError(f"timeout is a number of seconds above 0, not {timeout}.")
+        if (url is None) == (client is None):
+            raise ConfigError("Say where the server is by a URL, or else by client=.")
+        if client is not None:
+            _check_client(client)
+        try:
+            format_key = f"{checked_prefix(prefix)}:format"
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        self.where = _where(url) if url is not None else "Redis"
+        self._text = f"{self.where}, prefix {prefix!r}, durability={durability}"
+        self._counts = Counts()
+        greeting = Greeting(self.where, durability, allow_weaker, format_key)
+        self._server = _Server(self.where, url, client, greeting, timeout, self._counts)
+        self._home = threading.Semaphore()  # the user's client belongs to the first loop
+        self._loops: PerLoop[_Session] = PerLoop(
+            f"The connection to {self.where}", self._make, _Session.close, _Session.abandon
+        )
+
+    def __str__(self) -> str:
+        return self._text
+
+    async def write_all(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """Call scripts that may write; returns their answers, errors of single ones among them."""
+        session = await self._loops.get()
+        return await session.write(calls)
+
+    async def write(self, call: Call) -> Any:
+        """Call a script that may write; returns its answer."""
+        (answer,) = await self.write_all([call])
+        return checked(answer, self.where, writes=True)
+
+    async def look(self, call: Call) -> Any:
+        """Call a script that only reads; returns its answer."""
+        session = await self._loops.get()
+        (answer,) = await session.look([call])
+        return checked(answer, self.where, writes=False)
+
+    async def get(self, commands: Sequence[Command]) -> list[Any]:
+        """Give commands that only read; returns their answers."""
+        session = await self._loops.get()
+        answers = await session.get(commands)
+        return [checked(answer, self.where, writes=False) for answer in answers]
+
+    def statistics(self) -> Mapping[str, float]:
+        """What was done, by name."""
+        counts = self._counts
+        return {
+            "loops": len(self._loops),
+            "connections": counts.connections,
+            "round_trips": counts.round_trips,
+            "commands": counts.commands,
+            "scripts": counts.scripts,
+        }
+
+    async def aclose(self) -> None:
+        """Finish what is under way, and close. Harmless if done twice."""
+        await self._loops.aclose()
+
+    def _make(self) -> _Session:
+        return _Session(self._server, home=self._home.acquire(blocking=False))
+
+
+def _link(server: _Server, home: bool) -> Link:
     if server.url is not None:
         pool = ConnectionPool.from_url(
             server.url,
@@ -140,7 +236,7 @@ def _link(server: Server, home: bool) -> Link:
     return _pooled(server, made.connection_pool, owned=True)
 
 
-def _pooled(server: Server, pool: ConnectionPool, *, owned: bool) -> Link:
+def _pooled(server: _Server, pool: ConnectionPool, *, owned: bool) -> Link:
     return PoolLink(pool, server.greeting, server.timeout, owned=owned, counts=server.counts)
 
 
@@ -153,7 +249,7 @@ def _copied(pool: ConnectionPool) -> ConnectionPool:
     )
 
 
-def _clustered(server: Server) -> Link:
+def _clustered(server: _Server) -> Link:
     if server.url is None:
         raise ConfigError(
             f"{server.where} is one of a cluster. Pass a URL, or client=lambda: RedisCluster(...), "
@@ -169,7 +265,7 @@ def _clustered(server: Server) -> Link:
     return ClusterLink(client, server.greeting, owned=True, counts=server.counts)
 
 
-def check_client(client: object) -> None:
+def _check_client(client: object) -> None:
     """See that a client can be used from several event loops.
 
     Raises:
@@ -185,3 +281,22 @@ def check_client(client: object) -> None:
         "redis.asyncio.Redis, or a function that makes a client for each event loop, as in "
         "client=lambda: RedisCluster(...)."
     )
+
+
+def _where(url: str) -> str:
+    """A URL without names and passwords.
+
+    Raises:
+        ConfigError: it is none of Redis's.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ConfigError(
+            f"Redis is at redis://host:port/0, rediss:// with TLS, or unix:///path, and not at "
+            f"{parts.scheme}://."
+        )
+    try:
+        address = f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
+    except ValueError as error:
+        raise ConfigError(f"The port in the URL of Redis is no number: {error}.") from error
+    return f"Redis at {parts.path if parts.scheme == 'unix' else address + parts.path}"

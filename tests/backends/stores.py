@@ -6,13 +6,18 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import pytest
+from _pytest.mark import ParameterSet
 
 from durable_graph import InMemoryStore
 from durable_graph.testing.store_contract import StoreFactory, StoreStorage
+from durable_graph_redis import RedisStore
 from durable_graph_sqlite import SqliteStore
+from tests.services import redis
 
-__all__ = ["STORES"]
+__all__ = ["SERVICES", "STORES", "stores"]
 
 
 @asynccontextmanager
@@ -46,9 +51,36 @@ async def sqlite(**settings: Any) -> AsyncIterator[StoreStorage]:
             await store.aclose()
 
 
+@asynccontextmanager
+async def on_redis(**settings: Any) -> AsyncIterator[StoreStorage]:
+    """In a Redis server, under a prefix of its own."""
+    address, prefix = redis.url(), redis.fresh_prefix()
+    opened: list[RedisStore] = []
+
+    async def reopen() -> RedisStore:
+        opened.append(RedisStore(address, prefix=prefix, **settings))
+        return opened[-1]
+
+    yield StoreStorage(await reopen(), reopen)
+    for store in opened:
+        await store.aclose()
+
+
 STORES: dict[str, StoreFactory] = {
     "memory": memory,
+    "redis": on_redis,
     "sqlite": sqlite,
     "sqlite-in-memory": sqlite_in_memory,
 }
 """Factories for `check_store`, by name."""
+
+SERVICES: Final = frozenset({"redis"})
+"""Those that need a server."""
+
+
+def stores() -> list[ParameterSet]:
+    """The names of all of them, as parameters of tests."""
+    return [
+        pytest.param(name, marks=[pytest.mark.services] if name in SERVICES else [])
+        for name in STORES
+    ]

@@ -17,13 +17,14 @@ from durable_graph.errors import (
     StorageFullError,
     ThreadNotFoundError,
 )
-from durable_graph.ports.backend import Append, Backend, Outcome, ThreadQuery
+from durable_graph.ports.backend import Append, Backend, Outcome, Removal, ThreadQuery
 from durable_graph.testing.contract_kit import (
     Log,
     commit,
     expect_log,
     mark,
     message,
+    process,
     results,
     write,
 )
@@ -216,6 +217,13 @@ async def test_a_full_server_says_so_and_goes_on(
         await backend.append([append])
     with pytest.raises(StorageFullError):
         await backend.append([append, Log("other").next(commit("c1"))])
+    await expect_log(backend, log)
+    # Signs of life go on, and space can be made.
+    assert [entry.process for entry in await backend.beat(process())] == [process()]
+    part = Removal(expected=log.position, bodies=((1, 1),), blobs=("d",))
+    assert await backend.remove(log.key, part)
+    log.prune(part.bodies)
+    append = log.next(results(), blobs={"e": b"y" * 1000})
     await expect_log(backend, log)
     server.say("CONFIG", "SET", "maxmemory", "0")
     assert await backend.append([append]) == [Outcome.APPLIED]

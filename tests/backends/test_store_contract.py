@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from durable_graph.testing import STORE_CHECKS, StoreCheck, check_store
-from tests.backends.stores import STORES
+from tests.backends.stores import STORES, stores
 
 
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("name", list(STORES))
+@pytest.mark.parametrize("name", stores())
 async def test_a_store_keeps_the_contract(check: StoreCheck, name: str) -> None:
     """Each rule of the contract holds on each store that it applies to."""
     if not await check.run(STORES[name]):

@@ -243,6 +243,11 @@ class SyncStore:
         done: list[Any] = self._wait(partial(self.abatch, ops))
         return done
 
+    def rotate_keys(self: Any) -> int:
+        """See `arotate_keys`, of stores that encrypt."""
+        changed: int = self._wait(self.arotate_keys)
+        return changed
+
     def get(self: Any, namespace: Any, key: str, **options: Any) -> Any:
         """See `aget`."""
         return self._wait(partial(self.aget, namespace, key, **options))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from durable_graph.encryption import Encryption
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.store import IndexConfig, ItemStore, TTLConfig
 from durable_graph_redis.greeting import Durability
@@ -33,6 +34,7 @@ class RedisStore(ItemStore):
         allow_weaker: use the server even if it promises less, or throws away keys.
         clock: dates the items.
         chance: makes their versions.
+        encryption: how values are encrypted; ``None`` if they are not.
 
     Raises:
         ConfigError: the arguments make no sense.
@@ -51,6 +53,7 @@ class RedisStore(ItemStore):
         allow_weaker: bool = False,
         clock: Clock | None = None,
         chance: Chance | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         self._sessions = Sessions(
             url,
@@ -61,7 +64,9 @@ class RedisStore(ItemStore):
             allow_weaker=allow_weaker,
         )
         items = RedisItems(self._sessions, prefix)
-        super().__init__(items, index=index, ttl=ttl, clock=clock, chance=chance)
+        super().__init__(
+            items, index=index, ttl=ttl, clock=clock, chance=chance, encryption=encryption
+        )
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._sessions}>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Self
 
+from durable_graph.encryption import Encryption
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.store import IndexConfig, ItemStore, TTLConfig
 from durable_graph_sqlite.file import DatabaseFile, Synchronous, path_of
@@ -29,6 +30,7 @@ class SqliteStore(ItemStore):
         allow_weaker: use the file even if it cannot give what `synchronous` promises.
         clock: dates the items.
         chance: makes their versions.
+        encryption: how values are encrypted; ``None`` if they are not.
     """
 
     def __init__(
@@ -42,10 +44,13 @@ class SqliteStore(ItemStore):
         allow_weaker: bool = False,
         clock: Clock | None = None,
         chance: Chance | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
         self._file = DatabaseFile(path, synchronous, busy_timeout, allow_weaker)
         items = SqliteItems(self._file)
-        super().__init__(items, index=index, ttl=ttl, clock=clock, chance=chance)
+        super().__init__(
+            items, index=index, ttl=ttl, clock=clock, chance=chance, encryption=encryption
+        )
 
     def __repr__(self) -> str:
         return f"<SqliteStore {self._file.path!r}, synchronous={self._file.synchronous}>"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from durable_graph.encryption.backend import EncryptedBackend, EncryptedTransactions
 from durable_graph.encryption.envelope import cipher
+from durable_graph.encryption.items import EncryptedItems
 from durable_graph.encryption.keys import KeyProvider
 from durable_graph.errors import ConfigError
 from durable_graph.ports.backend import Backend
+from durable_graph.ports.items import Items
 
 __all__ = ["Encryption"]
 
@@ -48,6 +50,12 @@ class Encryption:
 
     def __repr__(self) -> str:
         return f"<Encryption with {self.key_provider!r}, required={self.required}>"
+
+    def over_items(self, items: Items) -> EncryptedItems:
+        """Storage of items that keeps values encrypted in another one."""
+        return EncryptedItems(
+            items, self.key_provider, required=self.required, cached_keys=self._cached_keys
+        )
 
     def over(self, backend: Backend) -> EncryptedBackend:
         """A backend that keeps everything encrypted in another one."""

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from durable_graph.encryption.envelope import Opener, binding, derived
+from durable_graph.encryption.envelope import NotSealedError, Opener, binding, derived
 from durable_graph.encryption.keys import KeyProvider
 from durable_graph.errors import DecryptionError, StorageError
 from durable_graph.log.records import ThreadKey
@@ -91,7 +91,7 @@ class Keyring:
         if known is not None and known.stored == stored:
             return known
         if is_wrapped(stored):
-            key_id, wrapped = unpack(stored, thread)
+            key_id, wrapped = _unpacked(stored, thread)
             self.unwraps += 1
             secret = await answer_of(
                 self._provider.unwrap(key_id, wrapped, _context(thread)), "unwrap", thread
@@ -136,7 +136,7 @@ class Keyring:
 
     def is_current(self, stored: bytes, thread: ThreadKey) -> bool:
         """Whether a head's secret is wrapped with the key that is current now."""
-        return is_wrapped(stored) and unpack(stored, thread)[0] == self._provider.current
+        return is_wrapped(stored) and _unpacked(stored, thread)[0] == self._provider.current
 
     def _keep(self, thread: ThreadKey, keys: ThreadKeys) -> ThreadKeys:
         with self._lock:
@@ -166,18 +166,25 @@ def pack(key_id: str, wrapped: bytes) -> bytes:
     return _MARK + struct.pack(">B", len(name)) + name + wrapped
 
 
-def unpack(stored: bytes, thread: ThreadKey) -> tuple[str, bytes]:
+def unpack(packed: bytes) -> tuple[str, bytes]:
     """The id of the key, and the wrapped secret.
 
     Raises:
-        DecryptionError: it is none.
+        NotSealedError: it is none.
     """
     try:
-        if stored[: len(_MARK)] != _MARK:
+        if packed[: len(_MARK)] != _MARK:
             raise ValueError("a later format")
-        end = len(_MARK) + 1 + stored[len(_MARK)]
-        return stored[len(_MARK) + 1 : end].decode(), stored[end:]
+        end = len(_MARK) + 1 + packed[len(_MARK)]
+        return packed[len(_MARK) + 1 : end].decode(), packed[end:]
     except (ValueError, IndexError):
+        raise NotSealedError from None
+
+
+def _unpacked(stored: bytes, thread: ThreadKey) -> tuple[str, bytes]:
+    try:
+        return unpack(stored)
+    except NotSealedError:
         raise undecryptable(thread) from None
 
 

@@ -14,7 +14,9 @@ from durable_graph.decisions.items import ABSENT, Entry, Namespace, Pending, Pla
 from durable_graph.decisions.lifetimes import TTLConfig, check_ttl, check_ttl_config, prolonged
 from durable_graph.decisions.vectors import cosines
 from durable_graph.decisions.words import check_key, check_namespace, check_page, check_words
-from durable_graph.errors import StoreConflictError, StoreError, StoreWarning
+from durable_graph.encryption import Encryption
+from durable_graph.encryption.items import EncryptedItems
+from durable_graph.errors import ConfigError, StoreConflictError, StoreError, StoreWarning
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
 from durable_graph.ports.items import Items, ItemsCapabilities
 from durable_graph.ports.store import (
@@ -48,6 +50,7 @@ class ItemStore(BaseStore):
         ttl: how long items live where a call does not say; without it, for ever.
         clock: dates the items.
         chance: makes their versions.
+        encryption: how values are encrypted; ``None`` if they are not.
     """
 
     supports_ttl = True
@@ -60,8 +63,9 @@ class ItemStore(BaseStore):
         ttl: TTLConfig | None = None,
         clock: Clock | None = None,
         chance: Chance | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
-        self.items = items
+        self.items: Items = items if encryption is None else encryption.over_items(items)
         self.ttl_config = check_ttl_config(ttl)
         self._index = None if index is None else Index(index)
         self._clock = clock if clock is not None else SystemClock()
@@ -99,6 +103,20 @@ class ItemStore(BaseStore):
             removed += swept
             if swept < _SWEEP:
                 return removed
+
+    async def arotate_keys(self) -> int:
+        """Encrypt what is under an older key with the one that is current now; returns how many
+        items it was. They stay as they are, with their versions and times.
+
+        Raises:
+            ConfigError: this store does not encrypt.
+            DecryptionError: a key is not known here.
+        """
+        if not isinstance(self.items, EncryptedItems):
+            raise ConfigError(
+                "This store does not encrypt, so it has no keys. Give it an Encryption(...)."
+            )
+        return await self.items.rotate(self._clock.time())
 
     async def aclose(self) -> None:
         """Release what the store holds. Harmless if done twice."""

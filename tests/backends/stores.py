@@ -12,6 +12,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from durable_graph import InMemoryStore
+from durable_graph.encryption import Encryption, LocalKeys
 from durable_graph.testing.store_contract import StoreFactory, StoreStorage
 from durable_graph_redis import RedisStore
 from durable_graph_sqlite import SqliteStore
@@ -66,7 +67,16 @@ async def on_redis(**settings: Any) -> AsyncIterator[StoreStorage]:
         await store.aclose()
 
 
+@asynccontextmanager
+async def encrypted(**settings: Any) -> AsyncIterator[StoreStorage]:
+    """The same with every value encrypted."""
+    keys = LocalKeys({"2026": bytes(range(32))})
+    async with sqlite(**settings, encryption=Encryption(keys)) as storage:
+        yield storage
+
+
 STORES: dict[str, StoreFactory] = {
+    "encrypted-sqlite": encrypted,
     "memory": memory,
     "redis": on_redis,
     "sqlite": sqlite,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from _pytest.mark import ParameterSet
 
 from durable_graph import InMemorySaver
 from durable_graph.saver import Saver
@@ -26,12 +27,15 @@ SERVICES = {"redis"}
 """Savers that need a server."""
 
 
-@pytest_asyncio.fixture(
-    params=[
+def savers() -> list[ParameterSet]:
+    """The names of all of them, as parameters of tests."""
+    return [
         pytest.param(name, marks=[pytest.mark.services] if name in SERVICES else [])
         for name in SAVERS
     ]
-)
+
+
+@pytest_asyncio.fixture(params=savers())
 async def saver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Saver]:
     """A fresh saver over each backend."""
     made = SAVERS[request.param](tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from durable_graph.encryption import Encryption
+from durable_graph.ports.archive import Archive
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.saver import Lease, Saver
 from durable_graph_postgres.backend import PostgresBackend
@@ -36,6 +37,7 @@ class PostgresSaver(Saver):
         clock: where time comes from, other than that of leases, which is the server's.
         chance: where ids come from.
         lease: how this process proves that it is alive.
+        archive: where threads go that are archived.
         encryption: how what is stored is encrypted; ``None`` if it is not.
     """
 
@@ -55,6 +57,7 @@ class PostgresSaver(Saver):
         clock: Clock | None = None,
         chance: Chance | None = None,
         lease: Lease | None = None,
+        archive: Archive | None = None,
         encryption: Encryption | None = None,
     ) -> None:
         backend = PostgresBackend(
@@ -70,7 +73,14 @@ class PostgresSaver(Saver):
             row_security=row_security,
             clock=clock,
         )
-        super().__init__(backend, clock=clock, chance=chance, lease=lease, encryption=encryption)
+        super().__init__(
+            backend,
+            clock=clock,
+            chance=chance,
+            lease=lease,
+            archive=archive,
+            encryption=encryption,
+        )
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from durable_graph.encryption import Encryption
+from durable_graph.ports.archive import Archive
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.saver import Lease, Saver
 from durable_graph_redis.backend import RedisBackend
@@ -32,6 +33,7 @@ class RedisSaver(Saver):
         clock: where time comes from; leases go by the server's clock.
         chance: where ids come from.
         lease: how this process proves that it is alive.
+        archive: where threads go that are archived.
         encryption: how what is stored is encrypted; ``None`` if it is not.
 
     Raises:
@@ -50,6 +52,7 @@ class RedisSaver(Saver):
         clock: Clock | None = None,
         chance: Chance | None = None,
         lease: Lease | None = None,
+        archive: Archive | None = None,
         encryption: Encryption | None = None,
     ) -> None:
         backend = RedisBackend(
@@ -61,7 +64,14 @@ class RedisSaver(Saver):
             allow_weaker=allow_weaker,
             clock=clock,
         )
-        super().__init__(backend, clock=clock, chance=chance, lease=lease, encryption=encryption)
+        super().__init__(
+            backend,
+            clock=clock,
+            chance=chance,
+            lease=lease,
+            archive=archive,
+            encryption=encryption,
+        )
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -17,13 +18,17 @@ from durable_graph.ports.backend import Backend
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing.contract import Factory, Storage
 from durable_graph.testing.simulation import SimulatedStorage
+from durable_graph_aws import AwsOptions
 from durable_graph_postgres import PostgresBackend
 from durable_graph_redis import RedisBackend
+from durable_graph_s3 import S3Backend
+from durable_graph_s3.bucket import Bucket
 from durable_graph_sqlite.backend import SqliteBackend
 from tests.backends.encrypted import encrypted
 from tests.backends.redis_raw import RawRedis
+from tests.backends.s3_raw import RawS3
 from tests.backends.sqlite_raw import RawSqlite
-from tests.services import postgres, redis
+from tests.services import aws, postgres, redis
 from tests.services.line import TcpLine, tcp_line
 
 __all__ = ["SERVICES", "STORAGES", "storages"]
@@ -136,6 +141,37 @@ async def on_redis() -> AsyncIterator[Storage]:
         await backend.aclose()
 
 
+@asynccontextmanager
+async def on_s3() -> AsyncIterator[Storage]:
+    """In a bucket of a server that speaks like S3."""
+    bucket, options = await aws.fresh_bucket(), AwsOptions(**aws.options())
+    opened: list[S3Backend] = []
+    open = partial(S3Backend, bucket, "threads", options)
+
+    async def reopen() -> S3Backend:
+        opened.append(open(session=aws.session()))
+        return opened[-1]
+
+    def line() -> AbstractAsyncContextManager[TcpLine]:
+        to = urlsplit(aws.endpoint())
+        return tcp_line(
+            to.hostname or "",
+            to.port or 80,
+            lambda port: S3Backend(
+                bucket,
+                "threads",
+                replace(options, endpoint_url=f"http://127.0.0.1:{port}"),
+                session=aws.session(),
+            ),
+        )
+
+    beside = Bucket(bucket, "threads", options, session=aws.session())
+    yield Storage(await reopen(), reopen, elsewhere=open, raw=RawS3(beside), line=line)
+    await beside.aclose()
+    for backend in opened:
+        await backend.aclose()
+
+
 STORAGES: dict[str, Factory] = {
     "encrypted-memory": encrypted(memory),
     "encrypted-postgres": encrypted(on_postgres),
@@ -145,6 +181,7 @@ STORAGES: dict[str, Factory] = {
     "postgres": on_postgres,
     "redis": on_redis,
     "redis-cluster": on_redis_cluster,
+    "s3": on_s3,
     "simulated": simulated,
     "sqlite": sqlite,
     "sqlite-in-memory": sqlite_in_memory,
@@ -152,7 +189,7 @@ STORAGES: dict[str, Factory] = {
 """Factories for `check_backend`, by name."""
 
 SERVICES: Final = frozenset(
-    {"encrypted-postgres", "encrypted-redis", "postgres", "redis", "redis-cluster"}
+    {"encrypted-postgres", "encrypted-redis", "postgres", "redis", "redis-cluster", "s3"}
 )
 """Those that need a server."""
 

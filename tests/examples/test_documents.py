@@ -16,6 +16,7 @@ import pytest
 import durable_graph
 import durable_graph_postgres
 import durable_graph_redis
+import durable_graph_s3
 import durable_graph_sqlite
 from durable_graph import encryption, errors, registry, saver, testing, types
 from durable_graph.graph.compiled import CompiledGraph
@@ -27,6 +28,7 @@ PUBLIC = {
         durable_graph,
         durable_graph_postgres,
         durable_graph_redis,
+        durable_graph_s3,
         durable_graph_sqlite,
         encryption,
         errors,

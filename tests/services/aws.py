@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-__all__ = ["CREDENTIALS", "REGION", "endpoint", "fresh_bucket", "fresh_name", "options"]
+__all__ = ["CREDENTIALS", "REGION", "endpoint", "fresh_bucket", "fresh_name", "options", "session"]
 
 REGION: Final = "eu-central-1"
 CREDENTIALS: Final = {"access_key_id": "testing", "secret_access_key": "testing"}
@@ -42,12 +42,18 @@ def fresh_name() -> str:
     return f"test-{os.getpid()}-{next(_names)}"
 
 
-async def fresh_bucket() -> str:
-    """An empty bucket of the test's own."""
+@cache
+def session() -> Any:
+    """Where clients come from: what AWS's services are is read once."""
     from aiobotocore.session import get_session
 
+    return get_session()
+
+
+async def fresh_bucket() -> str:
+    """An empty bucket of the test's own."""
     name = fresh_name()
-    async with get_session().create_client(
+    async with session().create_client(
         "s3",
         endpoint_url=endpoint(),
         region_name=REGION,

@@ -23,7 +23,7 @@ from durable_graph.errors import (
 from durable_graph.ports.backend import Append, Card, Message, Outcome, Position, Removal
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
-from tests.conftest import SAVERS, thread
+from tests.conftest import SAVERS, savers, thread
 from tests.runtime.kit import Items, chain, collect, history, key_of, records_of, says
 from tests.runtime.persistence.test_threads import ask
 
@@ -36,7 +36,7 @@ def archive(tmp_path: Path) -> FolderArchive:
     return FolderArchive(tmp_path / "archive")
 
 
-@pytest_asyncio.fixture(params=list(SAVERS))
+@pytest_asyncio.fixture(params=savers())
 async def cold(
     request: pytest.FixtureRequest, tmp_path: Path, archive: FolderArchive
 ) -> AsyncIterator[Saver]:

@@ -16,6 +16,7 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     │   ├── InvalidAnswerError        an answer that is not what is asked for (also a ValueError)
     │   ├── PendingInterruptsError    a new input, but questions are open
     │   ├── ThreadBusyError           another run owns the thread
+    │   │   └── ThreadExistsError     there is a thread of that name
     │   ├── MissingCheckpointerError  a feature that needs a saver, on a graph without one
     │   ├── UnsupportedError          a feature that this saver's storage system lacks
     │   └── MissingStoreError         a node that needs a store, in a graph without one
@@ -107,6 +108,7 @@ __all__ = [
     "SwallowedInterruptError",
     "ThreadArchivedError",
     "ThreadBusyError",
+    "ThreadExistsError",
     "ThreadNotFoundError",
     "TransactionError",
     "UnknownInterruptError",
@@ -173,6 +175,10 @@ class PendingInterruptsError(RunError):
 
 class ThreadBusyError(RunError):
     """Another live run owns the thread."""
+
+
+class ThreadExistsError(ThreadBusyError):
+    """A thread was to be created, copied or imported under a name that another one has."""
 
 
 class MissingCheckpointerError(RunError):

@@ -3,58 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 from durable_graph.decisions.pruning import last_checkpoints
 from durable_graph.encryption import Encryption
-from durable_graph.engine.cold import is_archived, send_to_archive
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.owner import Lease
 from durable_graph.engine.pruning import prune
 from durable_graph.engine.rotating import rotate_keys
-from durable_graph.engine.verifying import verify
-from durable_graph.engine.whole import read_whole, write_copy
-from durable_graph.errors import ConfigError, DecryptionError, IntegrityError
-from durable_graph.log.records import Head, Status
+from durable_graph.errors import ConfigError, IntegrityError
+from durable_graph.log.records import Status
 from durable_graph.ports.archive import Archive
-from durable_graph.ports.backend import Removal, ThreadQuery
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.sync import SyncSaver
+from durable_graph.threads import AuditEntry, ThreadInfo, Threads
 
 __all__ = ["InMemorySaver", "Lease", "MemorySaver", "Saver", "ThreadInfo"]
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadInfo:
-    """A thread, as a list shows it.
-
-    Attributes:
-        thread_id: its id.
-        status: how it stands; "running" also for one whose owner has died.
-        reason: why it stopped, where the status alone does not say it.
-        checkpoint_id: its last checkpoint.
-        step: that checkpoint's step.
-        run_id: the run that wrote last.
-        records: how many records its log has.
-        size: bytes written to it.
-        created_at: Unix time.
-        updated_at: Unix time.
-    """
-
-    thread_id: str
-    status: Status
-    reason: str | None
-    checkpoint_id: str
-    step: int
-    run_id: str | None
-    records: int
-    size: int
-    created_at: float
-    updated_at: float
 
 
 class Saver(Keeper, SyncSaver):
@@ -94,10 +61,18 @@ class Saver(Keeper, SyncSaver):
     ) -> None:
         await self.aclose()
 
+    @property
+    def threads(self) -> Threads:
+        """The threads as things of their own: created, found, labelled, moved, swept, audited."""
+        return Threads(self)
+
     async def alist_threads(
         self, *, status: Status | None = None, limit: int | None = None
     ) -> AsyncIterator[ThreadInfo]:
-        """Threads, the one that changed last first. Reads no states.
+        """Threads that can be read at once, the one that changed last first. Reads no states.
+
+        `Threads.list` has those as well that have not been run yet or are in the archive, and
+        finds threads by more than their status.
 
         Args:
             status: only threads of this status.
@@ -106,42 +81,24 @@ class Saver(Keeper, SyncSaver):
         Raises:
             ConfigError: there is no such status.
         """
-        if status is not None and status not in get_args(Status):
-            names = ", ".join(map(repr, get_args(Status)))
-            raise ConfigError(f"A status is one of {names}, not {status!r}.")
-        self.check_usable()
-        cursor: str | None = None
         left = limit
-        while left is None or left > 0:
-            size = 100 if left is None else min(100, left)
-            query = ThreadQuery(self.tenant, status, limit=size, after=cursor)
-            page = await self.backend.threads(query)
-            heads = [thread.head for thread in page.threads if thread.head is not None]
-            for head in heads:
-                yield _info(head)
-            if left is not None:
-                left -= len(heads)
-            cursor = page.next
-            if cursor is None:
+        async for info in self.threads.list(status=status):
+            if left is not None and left <= 0:
                 return
+            if info.checkpoint_id is not None:
+                yield info
+                left = None if left is None else left - 1
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Delete a thread: its log, its values and its inbox. Harmless if it does not exist.
+        """Delete a thread: its log, its values, its inbox and its card. Harmless if it does not
+        exist. `Threads.delete` can leave a trace of who did it.
 
         A writer that comes late finds nothing to write to.
 
         Raises:
             ThreadBusyError: a live run owns it.
         """
-        self.check_usable()
-        key = self.key(thread_id)
-        if not await is_archived(self, key):  # else looking would bring it back first
-            try:
-                await self.head_at_rest(key)
-            except DecryptionError:  # whose key is lost can be deleted all the same
-                await self.seen_at_rest(key)
-        self.hot.take(key)
-        await self.backend.remove(key, Removal(everything=True))
+        await self.threads.delete(thread_id)
 
     async def aarchive_thread(self, thread_id: str) -> None:
         """Move a thread that rests to the archive, as one file. Harmless if it is there already.
@@ -156,18 +113,17 @@ class Saver(Keeper, SyncSaver):
             IntegrityError: it is damaged.
             StorageError: it could not be stored there; it is still here.
         """
-        await send_to_archive(self, self.key(thread_id))
+        await self.threads.archive(thread_id)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy a thread with its whole history.
+        """Copy a thread with its whole history; see `Threads.copy`.
 
         Raises:
             ThreadNotFoundError: there is no such source.
             ThreadBusyError: the source is being run, or the target exists.
             IntegrityError: the source is damaged.
         """
-        source, target = self.key(source_thread_id), self.key(target_thread_id)
-        await write_copy(self, target, await read_whole(self, source))
+        await self.threads.copy(source_thread_id, target_thread_id)
 
     async def aprune(
         self,
@@ -209,8 +165,16 @@ class Saver(Keeper, SyncSaver):
         Raises:
             ThreadNotFoundError: there is no such thread.
         """
-        self.check_usable()
-        return await verify(self, self.key(thread_id))
+        return [*await self.threads.verify(thread_id)]
+
+    def audit(self, thread_id: str) -> AsyncIterator[AuditEntry]:
+        """Who did what with a thread, and when; see `Threads.audit`.
+
+        Raises:
+            ThreadNotFoundError: there is no such thread, and no trace of one.
+            IntegrityError: what is stored is damaged.
+        """
+        return self.threads.audit(thread_id)
 
     async def arotate_keys(self, thread_ids: Iterable[str] | None = None) -> list[str]:
         """Wrap the secrets of threads with the key that is current now.
@@ -255,18 +219,3 @@ class InMemorySaver(Saver):
 
 
 MemorySaver = InMemorySaver
-
-
-def _info(head: Head) -> ThreadInfo:
-    return ThreadInfo(
-        thread_id=head.key.thread,
-        status=head.status,
-        reason=head.reason,
-        checkpoint_id=head.checkpoint,
-        step=head.step,
-        run_id=head.run,
-        records=head.seq,
-        size=head.size,
-        created_at=head.created,
-        updated_at=head.updated,
-    )

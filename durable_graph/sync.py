@@ -24,6 +24,14 @@ from durable_graph.typing import GivenContextT, GivenT, RunInput, RunOptions
 
 if TYPE_CHECKING:
     from durable_graph.engine.stream import MessageEvent
+    from durable_graph.threads import (
+        AuditEntry,
+        Retention,
+        Swept,
+        ThreadInfo,
+        ThreadList,
+        Threads,
+    )
     from durable_graph.types import (
         RunnableConfig,
         StateSnapshot,
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
         StreamPart,
     )
 
-__all__ = ["SyncGraph", "SyncSaver", "SyncStore", "call", "iterate"]
+__all__ = ["SyncGraph", "SyncSaver", "SyncStore", "SyncThreads", "call", "iterate"]
 
 T = TypeVar("T")
 
@@ -166,6 +174,11 @@ async def _next(iterator: AsyncIterator[T]) -> T:
 class SyncSaver:
     """The synchronous methods of a saver; each does what its async namesake does."""
 
+    @property
+    def sync_threads(self: Any) -> SyncThreads:
+        """See `threads`: the same calls, each waiting for its end."""
+        return SyncThreads(self.threads)
+
     def setup(self: Any) -> None:
         """See `asetup`."""
         call(self.asetup)
@@ -214,6 +227,84 @@ class SyncSaver:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class SyncThreads:
+    """The threads of a saver; each method does what that of `Threads` does."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+
+    def __repr__(self) -> str:
+        return f"<{self._threads!r}, without async>"
+
+    def create(self, thread_id: str | None = None, **options: Any) -> ThreadInfo:
+        """See `Threads.create`."""
+        return call(partial(self._threads.create, thread_id, **options))
+
+    def get(self, thread_id: str) -> ThreadInfo:
+        """See `Threads.get`."""
+        return call(partial(self._threads.get, thread_id))
+
+    def search(self, **options: Any) -> ThreadList:
+        """See `Threads.search`."""
+        return call(partial(self._threads.search, **options))
+
+    def list(self, **options: Any) -> Iterator[ThreadInfo]:
+        """See `Threads.list`."""
+        return iterate(partial(self._threads.list, **options))
+
+    def update(self, thread_id: str, **options: Any) -> ThreadInfo:
+        """See `Threads.update`."""
+        return call(partial(self._threads.update, thread_id, **options))
+
+    def tag(self, thread_id: str, *tags: str, by: str | None = None) -> ThreadInfo:
+        """See `Threads.tag`."""
+        return call(partial(self._threads.tag, thread_id, *tags, by=by))
+
+    def untag(self, thread_id: str, *tags: str, by: str | None = None) -> ThreadInfo:
+        """See `Threads.untag`."""
+        return call(partial(self._threads.untag, thread_id, *tags, by=by))
+
+    def delete(self, thread_id: str, *, by: str | None = None) -> None:
+        """See `Threads.delete`."""
+        call(partial(self._threads.delete, thread_id, by=by))
+
+    def archive(self, thread_id: str, *, by: str | None = None) -> None:
+        """See `Threads.archive`."""
+        call(partial(self._threads.archive, thread_id, by=by))
+
+    def copy(
+        self, thread_id: str, target: str | None = None, *, by: str | None = None
+    ) -> ThreadInfo:
+        """See `Threads.copy`."""
+        return call(partial(self._threads.copy, thread_id, target, by=by))
+
+    def export(self, thread_id: str) -> bytes:
+        """See `Threads.export`."""
+        return call(partial(self._threads.export, thread_id))
+
+    def import_(
+        self, data: bytes, thread_id: str | None = None, *, by: str | None = None
+    ) -> ThreadInfo:
+        """See `Threads.import_`."""
+        return call(partial(self._threads.import_, data, thread_id, by=by))
+
+    def prune(self, thread_id: str, retention: Retention, *, by: str | None = None) -> bool:
+        """See `Threads.prune`."""
+        return call(partial(self._threads.prune, thread_id, retention, by=by))
+
+    def sweep(self, retention: Retention | None = None, **options: Any) -> Swept:
+        """See `Threads.sweep`."""
+        return call(partial(self._threads.sweep, retention, **options))
+
+    def verify(self, thread_id: str) -> Sequence[Exception]:
+        """See `Threads.verify`."""
+        return call(partial(self._threads.verify, thread_id))
+
+    def audit(self, thread_id: str) -> Iterator[AuditEntry]:
+        """See `Threads.audit`."""
+        return iterate(partial(self._threads.audit, thread_id))
 
 
 class SyncCache:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from durable_graph.decisions.cards import Act, read_notes
 from durable_graph.errors import (
     IntegrityError,
     StorageError,
@@ -76,13 +77,16 @@ class ArchivingBackend:
     def capabilities(self) -> Capabilities:
         return self._stored.capabilities
 
-    async def archive(self, thread: ThreadKey, expected: Position, card: Card | None) -> bool:
+    async def archive(
+        self, thread: ThreadKey, expected: Position, card: Card | None, by: str | None = None
+    ) -> bool:
         """Move a thread to the archive; ``False`` if it is not as it was seen.
 
         Args:
             thread: the thread.
             expected: where its log was seen at rest.
             card: its card then.
+            by: who has this done.
 
         Raises:
             ThreadBusyError: messages wait in its inbox.
@@ -101,7 +105,8 @@ class ArchivingBackend:
                 f"Call it with None, so that they are taken up, and archive it then."
             )
         name = file_name(thread, whole.head.seq, self._chance.id())
-        moved = archived_card(card, f"{self._archive.url}/{name}", self._clock.time())
+        act = Act("archived", self._clock.time(), by)
+        moved = archived_card(card, f"{self._archive.url}/{name}", act, thread)
         await self._archive.put(name, write_thread(whole))
         if not await self._stored.remove(
             thread, Removal(everything=True, expected=expected, card=moved)
@@ -134,7 +139,7 @@ class ArchivingBackend:
         # The epoch grows: whoever owned the thread before it was archived would find it just
         # where it was, and must not write to it.
         head = replace(whole.head, epoch=whole.head.epoch + 1)
-        back = archived_card(card, None, self._clock.time())
+        back = archived_card(card, None, Act("restored", self._clock.time()), thread)
         append = Append(None, head, whole.records, whole.blobs, {}, back)
         (outcome,) = await self._stored.append([append])
         if outcome is Outcome.APPLIED:
@@ -242,7 +247,8 @@ class ArchivingBackend:
             await self._archive.aclose()
 
 
-def archived_card(card: Card | None, where: str | None, now: float) -> Card:
+def archived_card(card: Card | None, where: str | None, act: Act, thread: ThreadKey) -> Card:
     """The next card of a thread that is moved to an archive, or brought back from one."""
     before = card or Card(0)
-    return replace(before, version=before.version + 1, archived=where, time=now)
+    body = read_notes(before.body, thread.thread).after(act).encode()
+    return replace(before, version=before.version + 1, archived=where, time=act.time, body=body)

@@ -8,20 +8,19 @@ from durable_graph.errors import ConfigError, ThreadBusyError, ThreadNotFoundErr
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.backend import Position
 
-__all__ = ["is_archived", "send_to_archive"]
+__all__ = ["send_to_archive"]
 
 # How often a thread that changes meanwhile is looked at again.
 _LOOKS = 8
 
 
-async def is_archived(keeper: Keeper, key: ThreadKey) -> bool:
-    """Whether a thread is in the saver's archive; never, if that has none."""
-    thread = await keeper.backend.thread(key) if keeper.archiving is not None else None
-    return thread is not None and thread.card is not None and thread.card.archived is not None
-
-
-async def send_to_archive(keeper: Keeper, key: ThreadKey) -> None:
+async def send_to_archive(keeper: Keeper, key: ThreadKey, by: str | None = None) -> None:
     """Move a thread to the archive, if it is not there already.
+
+    Args:
+        keeper: where it is stored.
+        key: the thread.
+        by: who has this done; put down on its card.
 
     Raises:
         ConfigError: the saver has no archive.
@@ -36,14 +35,14 @@ async def send_to_archive(keeper: Keeper, key: ThreadKey) -> None:
             "This saver has no archive. Give it one, as in archive=FolderArchive('archive')."
         )
     for _ in range(_LOOKS):
-        if await is_archived(keeper, key):
+        thread = await keeper.at_rest(key)
+        if thread is not None and thread.card is not None and thread.card.archived is not None:
             return
-        thread, head = await keeper.backend.thread(key), await keeper.head_at_rest(key)
-        if thread is None or head is None:
+        if thread is None or thread.head is None:
             raise ThreadNotFoundError(f"There is no thread {key.thread!r} with a log.")
         for damage in await verify(keeper, key):
             raise damage
-        if await keeper.archiving.archive(key, Position.of(head), thread.card):
+        if await keeper.archiving.archive(key, Position.of(thread.head), thread.card, by):
             keeper.hot.take(key)
             return
     raise ThreadBusyError(f"Thread {key.thread!r} keeps changing; archive it when it rests.")

@@ -19,9 +19,9 @@ from durable_graph.engine.hot import HotThreads
 from durable_graph.engine.owner import Heart, Lease, Owner, owner_is_alive
 from durable_graph.engine.statistics import SaverStatistics
 from durable_graph.errors import ConfigError, StorageClosedError, ThreadBusyError
-from durable_graph.log.records import Head, ThreadKey, checked_id
+from durable_graph.log.records import ThreadKey, checked_id
 from durable_graph.ports.archive import Archive
-from durable_graph.ports.backend import Backend
+from durable_graph.ports.backend import Backend, Thread
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
 
 __all__ = ["Keeper"]
@@ -190,35 +190,27 @@ class Keeper:
         """Whether this process runs a thread."""
         return any(key in owner.runs for owner in self._all_owners() if owner.alive)
 
-    async def head_at_rest(self, key: ThreadKey) -> Head | None:
-        """The head of a thread that nobody runs; ``None`` if it does not exist.
+    async def at_rest(self, key: ThreadKey) -> Thread | None:
+        """A thread that nobody runs; ``None`` if it does not exist.
+
+        Without what it holds: its head's secret may be one that is unknown here, and if its log
+        is in an archive, it stays there.
 
         Raises:
             ThreadBusyError: a live run owns it.
             StorageClosedError: see `check_usable`.
         """
-        await self._refuse_own(key)
-        reading = await self.backend.read(key)
-        return None if reading is None else await self._resting(reading.head)
-
-    async def seen_at_rest(self, key: ThreadKey) -> Head | None:
-        """The same for those who do not open the thread: without its secret, which may be unknown
-        here, and ``None`` also if its log is elsewhere, from where it is not brought back.
-        """
-        await self._refuse_own(key)
-        thread = await self.backend.thread(key)
-        return None if thread is None or thread.head is None else await self._resting(thread.head)
-
-    async def _refuse_own(self, key: ThreadKey) -> None:
         self.check_usable()
         await self.until_ended(key)
         if self.runs(key):
             raise ThreadBusyError(f"Thread {key.thread!r} is being run by this process.")
-
-    async def _resting(self, head: Head) -> Head:
-        if head.status == "running" and await owner_is_alive(self.backend, head):
-            raise ThreadBusyError(f"Thread {head.key.thread!r} is being run by another process.")
-        return head
+        thread = await self.backend.thread(key)
+        head = None if thread is None else thread.head
+        if head is None or head.status != "running":
+            return thread
+        if await owner_is_alive(self.backend, head):
+            raise ThreadBusyError(f"Thread {key.thread!r} is being run by another process.")
+        return thread
 
     def check_usable(self) -> None:
         """See that the backend can be used here.

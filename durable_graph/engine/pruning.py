@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
+from durable_graph.decisions.cards import Act
 from durable_graph.decisions.pruning import unneeded
+from durable_graph.engine.cards import note
 from durable_graph.engine.keeper import Keeper
 from durable_graph.engine.scanning import pages
 from durable_graph.errors import ThreadBusyError
@@ -22,8 +24,14 @@ Choice: TypeAlias = Callable[[Sequence[Header]], Collection[int]]
 _TRIES = 10
 
 
-async def prune(keeper: Keeper, key: ThreadKey, choice: Choice) -> bool:
+async def prune(keeper: Keeper, key: ThreadKey, choice: Choice, by: str | None = None) -> bool:
     """Free the space of the checkpoints of a thread at rest that are not chosen to be kept.
+
+    Args:
+        keeper: where the thread is stored.
+        key: the thread.
+        choice: which checkpoints are.
+        by: who has this done; put down on the thread's card, if they say so.
 
     Returns:
         Whether there was any.
@@ -33,7 +41,8 @@ async def prune(keeper: Keeper, key: ThreadKey, choice: Choice) -> bool:
         IntegrityError: what is stored is damaged.
     """
     for _ in range(_TRIES):
-        head = await keeper.head_at_rest(key)
+        thread = await keeper.at_rest(key)
+        head = None if thread is None else thread.head
         if head is None:
             return False
         records: list[Record] = []
@@ -43,6 +52,9 @@ async def prune(keeper: Keeper, key: ThreadKey, choice: Choice) -> bool:
         bodies, blobs = unneeded(headers, head.path, choice(headers))
         if not await _holds_any(keeper, key, bodies):
             return False
+        if by is not None:
+            await note(keeper, key, Act("pruned", keeper.clock.time(), by))
+            by = None
         what = Removal(expected=Position.of(head), bodies=bodies, blobs=blobs)
         if await keeper.backend.remove(key, what):
             return True

@@ -47,16 +47,15 @@ async def _rotate(keeper: Keeper, backend: EncryptedBackend, key: ThreadKey) -> 
     """Whether a thread needs no older key any more."""
     for _ in range(_TRIES):
         try:
-            head = await keeper.seen_at_rest(key)
+            seen = await keeper.at_rest(key)
         except ThreadBusyError:
             thread = await backend.thread(key)
             return thread is None or thread.head is None or backend.is_current(thread.head)
-        if head is None:
-            thread = await backend.thread(key)
-            return thread is None or thread.card is None or thread.card.archived is None
-        if backend.is_current(head):
+        if seen is None or seen.head is None:
+            return seen is None or seen.card is None or seen.card.archived is None
+        if backend.is_current(seen.head):
             return True
-        append = _marked(await backend.opened(head))
+        append = _marked(await backend.opened(seen.head))
         (outcome,) = await backend.append([append])
         if outcome is Outcome.APPLIED:
             keeper.hot.take(key)

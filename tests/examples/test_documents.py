@@ -18,7 +18,7 @@ import durable_graph_postgres
 import durable_graph_redis
 import durable_graph_s3
 import durable_graph_sqlite
-from durable_graph import encryption, errors, registry, saver, testing, types
+from durable_graph import encryption, errors, registry, saver, testing, threads, types
 from durable_graph.graph.compiled import CompiledGraph
 from tests.examples.documents import DOCUMENTS, ROOT, section, spans, text_of
 
@@ -34,6 +34,7 @@ PUBLIC = {
         errors,
         saver,
         testing,
+        threads,
         types,
     )
     for name in module.__all__

@@ -1,0 +1,61 @@
+"""Deleting a thread: all of it, and for good."""
+
+from __future__ import annotations
+
+from durable_graph.decisions.cards import Act
+from durable_graph.engine.cards import is_trace, notes_of
+from durable_graph.engine.keeper import Keeper
+from durable_graph.errors import ThreadArchivedError, ThreadBusyError
+from durable_graph.log.records import ThreadKey
+from durable_graph.ports.backend import Card, Position, Removal, Thread
+
+__all__ = ["delete", "delete_as_seen"]
+
+_TRIES = 16
+
+
+async def delete(keeper: Keeper, key: ThreadKey, by: str | None = None) -> None:
+    """Delete a thread at rest; harmless if there is none.
+
+    Args:
+        keeper: where it is stored.
+        key: the thread.
+        by: who has it deleted. Then a card stays that says so, and who did what before; without,
+            nothing stays, such a card included.
+
+    Raises:
+        ThreadBusyError: a live run owns it, or others keep changing it.
+        ThreadArchivedError: it is in an archive that the saver does not have.
+    """
+    for _ in range(_TRIES):
+        seen = await keeper.at_rest(key)
+        if seen is None or (by is not None and is_trace(seen)):
+            return
+        if await delete_as_seen(keeper, seen, by):
+            return
+    raise ThreadBusyError(f"Others keep changing thread {key.thread!r}; delete it when it rests.")
+
+
+async def delete_as_seen(keeper: Keeper, seen: Thread, by: str | None) -> bool:
+    """Delete a thread, unless it has changed since; see `delete`.
+
+    Returns:
+        Whether it was.
+
+    Raises:
+        ThreadArchivedError: it is in an archive that the saver does not have: its file would stay.
+    """
+    where = seen.card.archived if seen.card is not None else None
+    if where is not None and keeper.archiving is None:
+        raise ThreadArchivedError(seen.key.thread, where)
+    keeper.hot.take(seen.key)
+    expected = Position.of(seen.head) if seen.head is not None else None
+    trace = None if by is None else _trace(seen, Act("deleted", keeper.clock.time(), by))
+    what = Removal(everything=True, expected=expected, card=trace)
+    return await keeper.backend.remove(seen.key, what)
+
+
+def _trace(seen: Thread, act: Act) -> Card:
+    """The card that stays: what was known of the thread goes with it, who did what does not."""
+    version = 1 if seen.card is None else seen.card.version + 1
+    return Card(version, time=act.time, body=notes_of(seen).trace(act).encode())

@@ -326,50 +326,51 @@ class SyncCache:
 class SyncStore:
     """The synchronous methods of a store; each does what its async namesake does."""
 
-    def _wait(self, function: Callable[[], Awaitable[T]]) -> T:
+    def wait_for(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Make one of its async calls and wait for it."""
         return call(function)
 
     def batch(self: Any, ops: Any) -> list[Any]:
         """See `abatch`."""
-        done: list[Any] = self._wait(partial(self.abatch, ops))
+        done: list[Any] = self.wait_for(partial(self.abatch, ops))
         return done
 
     def rotate_keys(self: Any) -> int:
         """See `arotate_keys`, of stores that encrypt."""
-        changed: int = self._wait(self.arotate_keys)
+        changed: int = self.wait_for(self.arotate_keys)
         return changed
 
     def get(self: Any, namespace: Any, key: str, **options: Any) -> Any:
         """See `aget`."""
-        return self._wait(partial(self.aget, namespace, key, **options))
+        return self.wait_for(partial(self.aget, namespace, key, **options))
 
     def put(
         self: Any, namespace: Any, key: str, value: Any, index: Any = None, **options: Any
     ) -> None:
         """See `aput`."""
-        self._wait(partial(self.aput, namespace, key, value, index, **options))
+        self.wait_for(partial(self.aput, namespace, key, value, index, **options))
 
     def delete(self: Any, namespace: Any, key: str, **options: Any) -> None:
         """See `adelete`."""
-        self._wait(partial(self.adelete, namespace, key, **options))
+        self.wait_for(partial(self.adelete, namespace, key, **options))
 
     def sweep_ttl(self: Any) -> int:
         """See `asweep_ttl`."""
-        removed: int = self._wait(self.asweep_ttl)
+        removed: int = self.wait_for(self.asweep_ttl)
         return removed
 
     def close(self: Any) -> None:
         """See `aclose`."""
-        self._wait(self.aclose)
+        self.wait_for(self.aclose)
 
     def search(self: Any, namespace_prefix: Any, /, **options: Any) -> list[Any]:
         """See `asearch`."""
-        found: list[Any] = self._wait(partial(self.asearch, namespace_prefix, **options))
+        found: list[Any] = self.wait_for(partial(self.asearch, namespace_prefix, **options))
         return found
 
     def list_namespaces(self: Any, **options: Any) -> list[Any]:
         """See `alist_namespaces`."""
-        found: list[Any] = self._wait(partial(self.alist_namespaces, **options))
+        found: list[Any] = self.wait_for(partial(self.alist_namespaces, **options))
         return found
 
     def __enter__(self) -> Self:

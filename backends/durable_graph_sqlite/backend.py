@@ -32,6 +32,7 @@ from durable_graph.ports.backend import (
     checkpoint_path,
 )
 from durable_graph.ports.clock import Clock, SystemClock
+from durable_graph.ports.items import Items
 from durable_graph.ports.paging import cursor_of, place_of
 from durable_graph.ports.rows import (
     card_values,
@@ -44,6 +45,7 @@ from durable_graph.ports.rows import (
 )
 from durable_graph_sqlite.file import DatabaseFile, Synchronous
 from durable_graph_sqlite.guest import GuestError, guest
+from durable_graph_sqlite.items import SqliteItems, refused_items, write_items
 from durable_graph_sqlite.rows import find_checkpoint, read_records
 from durable_graph_sqlite.sql import QUERIES
 
@@ -83,7 +85,7 @@ class SqliteBackend:
         self._boot = _boot_id()
         kept = not self._file.in_memory
         self.capabilities = Capabilities(
-            durable=kept, shared=kept, groups=True, transactions="sync"
+            durable=kept, shared=kept, groups=True, transactions="sync", stores=kept
         )
 
     def __repr__(self) -> str:
@@ -108,6 +110,11 @@ class SqliteBackend:
             return outcomes
 
         return await self._writer.call(work, writes=True)
+
+    def keeps(self, items: Items) -> bool:
+        """Whether these are in the same file; see `Remembering`."""
+        file = items.file if isinstance(items, SqliteItems) else None
+        return file is not None and file.is_same(self._file)
 
     async def transact(
         self, thread: ThreadKey, expected: Position, work: Callable[[sqlite3.Connection], Append]
@@ -331,6 +338,9 @@ def _append(db: sqlite3.Connection, append: Append, rows: list[tuple[Any, ...]])
     head, expected = append.head, append.expected
     tenant, thread = head.key
     values = head_values(head)
+    if any(refused_items(db, puts.writes, puts.now) for puts in append.puts):
+        # Before anything of it is written; unless it was written by an earlier try.
+        return Outcome.APPLIED if _is_stored(db, append) else Outcome.CONFLICTING
     if expected is not None:
         key = (tenant, thread, expected.seq, expected.epoch, expected.link)
         row = db.execute(QUERIES["extend"], (*values, *key)).fetchone()
@@ -339,9 +349,7 @@ def _append(db: sqlite3.Connection, append: Append, rows: list[tuple[Any, ...]])
         if _may_begin(db, append):
             row = db.execute(QUERIES["create"], (tenant, thread, *values)).fetchone()
     if row is None:
-        last = append.records[-1]
-        again = db.execute(QUERIES["is_stored"], (tenant, thread, last.seq, last.link)).fetchone()
-        return Outcome.REFUSED if again is None else Outcome.APPLIED
+        return Outcome.APPLIED if _is_stored(db, append) else Outcome.REFUSED
     (id,) = row
     rows += [
         (
@@ -358,9 +366,18 @@ def _append(db: sqlite3.Connection, append: Append, rows: list[tuple[Any, ...]])
     ]
     for digest, data in append.blobs.items():
         db.execute(QUERIES["add_blob"], (id, digest, data))
+    for puts in append.puts:
+        write_items(db, puts.writes, puts.now)
     for message, verdict in append.settled.items():
         db.execute(QUERIES["settle"], (verdict, id, message))
     return Outcome.APPLIED
+
+
+def _is_stored(db: sqlite3.Connection, append: Append) -> bool:
+    """Whether the very same append was stored before."""
+    last = append.records[-1]
+    key = (*append.head.key, last.seq, last.link)
+    return db.execute(QUERIES["is_stored"], key).fetchone() is not None
 
 
 def _may_begin(db: sqlite3.Connection, append: Append) -> bool:

@@ -60,6 +60,12 @@ class DatabaseFile:
             self.writer if self.in_memory else Connection(self.path, configure, busy_timeout)
         )
 
+    def is_same(self, other: DatabaseFile) -> bool:
+        """Whether both are one file, whatever it is called; what is in memory is one's own."""
+        if self.in_memory or other.in_memory:
+            return False
+        return os.path.realpath(self.path) == os.path.realpath(other.path)
+
     async def look(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Read, all of it in one snapshot."""
 

@@ -23,7 +23,7 @@ from durable_graph.ports.items import (
 from durable_graph_sqlite.file import DatabaseFile
 from durable_graph_sqlite.sql import ITEM_QUERIES
 
-__all__ = ["SqliteItems", "write_items"]
+__all__ = ["SqliteItems", "refused_items", "write_items"]
 
 # How many expired items a write removes beside its own.
 _SWEEP: Final = 8
@@ -101,8 +101,10 @@ class SqliteItems:
     async def apply(self, writes: Sequence[Write], now: float) -> Sequence[Place]:
         def work(db: sqlite3.Connection) -> Sequence[Place]:
             db.execute("BEGIN IMMEDIATE")
-            refused = write_items(db, writes, now)
-            db.execute("ROLLBACK" if refused else "COMMIT")
+            refused = refused_items(db, writes, now)
+            if not refused:
+                write_items(db, writes, now)
+            db.execute("COMMIT")
             return refused
 
         return await self.file.writer.call(work, writes=True)
@@ -133,24 +135,20 @@ class SqliteItems:
         await self.file.close()
 
 
-def write_items(db: sqlite3.Connection, writes: Sequence[Write], now: float) -> Sequence[Place]:
-    """Write all of these in the transaction that is open, unless a condition does not hold.
+def refused_items(db: sqlite3.Connection, writes: Sequence[Write], now: float) -> Sequence[Place]:
+    """Where a condition does not hold, as the transaction that is open sees it."""
+    return [write.place for write in writes if not write.allows(_past(db, write.place, now))]
 
-    Returns:
-        The places of which that is so; nothing is written then.
-    """
-    found = [_past(db, write.place, now) for write in writes]
-    refused = [w.place for w, past in zip(writes, found, strict=True) if not w.allows(past)]
-    if refused:
-        return refused
-    for write, past in zip(writes, found, strict=True):
-        entry = write.over(past)
+
+def write_items(db: sqlite3.Connection, writes: Sequence[Write], now: float) -> None:
+    """Write all of these in the transaction that is open."""
+    for write in writes:
+        entry = write.over(_past(db, write.place, now))
         if entry is None:
             db.execute(ITEM_QUERIES["drop"], _key(write.place))
         else:
             db.execute(ITEM_QUERIES["put"], _row(entry))
     db.execute(ITEM_QUERIES["sweep"], {"now": now, "limit": len(writes) + _SWEEP})
-    return ()
 
 
 def _past(db: sqlite3.Connection, place: Place, now: float) -> Entry | None:

@@ -31,6 +31,8 @@ class SqliteStore(ItemStore):
         clock: dates the items.
         chance: makes their versions.
         encryption: how values are encrypted; ``None`` if they are not.
+        atomic: whether what a node puts is written with the node's result, or not at all; with a
+            saver on the same file.
     """
 
     def __init__(
@@ -45,11 +47,17 @@ class SqliteStore(ItemStore):
         clock: Clock | None = None,
         chance: Chance | None = None,
         encryption: Encryption | None = None,
+        atomic: bool = False,
     ) -> None:
         self._file = DatabaseFile(path, synchronous, busy_timeout, allow_weaker)
-        items = SqliteItems(self._file)
         super().__init__(
-            items, index=index, ttl=ttl, clock=clock, chance=chance, encryption=encryption
+            SqliteItems(self._file),
+            index=index,
+            ttl=ttl,
+            clock=clock,
+            chance=chance,
+            encryption=encryption,
+            atomic=atomic,
         )
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -113,6 +113,25 @@ class Pending:
             raise StoreConflictError([place])
         fresh = before.fresh or before.entry is None
         self.writes[place] = Write(place, entry, before.expects, fresh)
+
+    def merge(self, writes: Sequence[Write]) -> None:
+        """Take in what was pending elsewhere, later than what is here.
+
+        Raises:
+            StoreConflictError: a version is expected, and what is pending here is of another.
+                Nothing was taken in.
+        """
+        merged = Pending(dict(self.writes))
+        for write in writes:
+            if write.fresh and write.place not in merged.writes:
+                merged.writes[write.place] = write
+                continue
+            if write.fresh:
+                merged.add(write.place, None, write.expects)
+                merged.add(write.place, write.entry, None)
+            else:
+                merged.add(write.place, write.entry, write.expects)
+        self.writes = merged.writes
 
     def found(self, prefix: Namespace) -> Iterator[Entry]:
         """What is put into a namespace and beneath it, the last first."""

@@ -38,6 +38,7 @@ from durable_graph.ports.backend import (
     ThreadPage,
     ThreadQuery,
 )
+from durable_graph.ports.items import Items
 
 __all__ = ["EncryptedBackend", "EncryptedTransactions"]
 
@@ -73,6 +74,12 @@ class EncryptedBackend:
     def capabilities(self) -> Capabilities:
         """Those of the other backend; but whoever asks it may have to wait for a key."""
         return replace(self.inner.capabilities, immediate=False)
+
+    def keeps(self, items: Items) -> bool:
+        """See `Remembering`, which not every backend is."""
+        inner: Any = self.inner
+        kept: bool = inner.keeps(items)
+        return kept
 
     async def append(
         self, batch: Sequence[Append], beat: Process | None = None
@@ -287,6 +294,7 @@ def _sealed(keys: ThreadKeys, append: Append) -> Append:
         {digest: seal(data, _blob_place(thread, digest)) for digest, data in append.blobs.items()},
         append.settled,
         append.card,
+        append.puts,  # as the store has encoded them
     )
 
 

@@ -113,7 +113,7 @@ class EncryptedItems:
 
     async def apply(self, writes: Sequence[Write], now: float) -> Sequence[Place]:
         """See `Items.apply`."""
-        return await self.inner.apply(await self._sealed(writes), now)
+        return await self.inner.apply(await self.sealed(writes), now)
 
     async def prolong(self, entries: Sequence[tuple[Entry, float]], now: float) -> None:
         """See `Items.prolong`."""
@@ -152,7 +152,8 @@ class EncryptedItems:
         except NotSealedError:
             return False
 
-    async def _sealed(self, writes: Sequence[Write]) -> list[Write]:
+    async def sealed(self, writes: Sequence[Write]) -> list[Write]:
+        """Writes as the other storage is to have them."""
         if all(write.entry is None for write in writes):
             return list(writes)
         key = await self._sealing()

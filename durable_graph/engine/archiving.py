@@ -42,6 +42,7 @@ from durable_graph.ports.backend import (
     ThreadQuery,
 )
 from durable_graph.ports.clock import Chance, Clock
+from durable_graph.ports.items import Items
 from durable_graph.ports.threadfile import read_thread, whole_thread, write_thread
 
 __all__ = ["ArchivingBackend", "archived_card"]
@@ -228,6 +229,12 @@ class ArchivingBackend:
 
     async def changed(self, thread: ThreadKey, seen: Position) -> None:
         await self._stored.changed(thread, seen)
+
+    def keeps(self, items: Items) -> bool:
+        """See `Remembering`, which not every backend is."""
+        inner: Any = self._stored
+        kept: bool = inner.keeps(items)
+        return kept
 
     async def transact(
         self, thread: ThreadKey, expected: Position, work: Callable[[Any], Append]

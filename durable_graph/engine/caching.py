@@ -61,11 +61,12 @@ class Slot:
         except UnstorableValueError as error:
             self._warn(f"What it returned cannot be kept: {error}.")
 
-    async def keep(self) -> None:
-        """Keep what was taken down."""
+    async def keep(self) -> bool:
+        """Keep what was taken down; returns whether there was nothing, since the cache had it."""
         if self._packed is not None:
             entries = {self._key: (self._packed, self._ttl)}
             await self._tried(self._cache.aset(entries), "written to")
+        return self.used
 
     async def _tried(self, access: Awaitable[T], what: str) -> T | None:
         try:

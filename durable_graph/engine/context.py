@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from durable_graph.decisions.answers import interrupt_id
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.questions import Questions
+from durable_graph.engine.remembering import store_of
 from durable_graph.errors import MissingStoreError, NodeError
 from durable_graph.log.fold import Due
 from durable_graph.log.namespace import called_ns
@@ -164,6 +165,7 @@ class TaskContext:
         calls: the steps it has called; ``None`` as long as there are none.
         pushed: the messages it has pushed, by key; ``None`` as long as there are none.
         inner: the graphs it has called, once it has called one.
+        gathering: what it has put into an atomic store; ``None`` as long as it has none.
         halted: why a graph that it or one of its steps has called has stopped in the middle.
         closed: whether the execution is over.
         deadline: until when it must have ended, if it has a timeout.
@@ -179,6 +181,7 @@ class TaskContext:
         "deadline",
         "due",
         "error",
+        "gathering",
         "halted",
         "host",
         "index",
@@ -207,6 +210,7 @@ class TaskContext:
         self.error: NodeError | None = None
         self.slot: Slot | None = None
         self.inner: InnerGraphs | None = None
+        self.gathering: Any = None
         self.halted: str | None = None
         self._nth: dict[bytes, int] = {}
 
@@ -335,7 +339,7 @@ def get_store() -> BaseStore:
             f"Node {task.due.node!r} wants a store, and its graph has none. Compile it with one: "
             f"compile(store=InMemoryStore())."
         )
-    return task.host.store
+    return store_of(task)  # type: ignore[return-value]
 
 
 def get_stream_writer() -> StreamWriter:

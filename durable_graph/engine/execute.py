@@ -128,8 +128,9 @@ async def execute(
         if task.questions:
             return _failed(run, task, node, index, swallowed(task))
         if task.slot is not None:
-            outcome.cached = task.slot.used
-            await task.slot.keep()
+            outcome.cached = await task.slot.keep()
+        if task.gathering is not None:
+            run.gathered.keep(task)
         return outcome
     except BaseException as error:
         return _stopped(run, task, node, index, error)
@@ -170,6 +171,8 @@ def _result_of(run: Run, task: TaskContext, node: Node, returned: Any) -> Result
     """
     result = read_result(run.live.definition, node.name, returned, around=run.around)
     if result.above is not None:
+        if task.gathering is not None:
+            run.gathered.keep(task)
         raise ParentCommand(result.above)
     if task.pushed is not None:
         kept = [{key: [message]} for key, message in task.pushed if key is not None]

@@ -230,7 +230,10 @@ async def _run(
         else:
             run.go_on()
         await run.drive()
-    except (GraphInterrupt, ParentCommand, GeneratorExit):
+    except ParentCommand:
+        await run.gathered.hand_on_all()  # what they go with is the caller's result
+        raise
+    except (GraphInterrupt, GeneratorExit):
         raise
     except BaseException as error:
         await run.stop(None if isinstance(error, asyncio.CancelledError) else error)

@@ -32,6 +32,7 @@ from durable_graph.log.records import (
 )
 from durable_graph.log.seal import CommitInfo
 from durable_graph.ports.clock import Chance, Clock
+from durable_graph.ports.items import Puts
 from durable_graph.state.schema import Schema
 from durable_graph.types import START, Interrupt, Send
 
@@ -162,6 +163,7 @@ class LiveThread:
         onto: Onto | None = None,
         by: str | None = None,
         last: bool = False,
+        puts: Sequence[Puts] = (),
     ) -> Receipt:
         """Move on by a commit, and append it to what the log's next flush writes.
 
@@ -172,6 +174,7 @@ class LiveThread:
             onto: path and weight of the position it follows, if that is not the head.
             by: who is behind it.
             last: see `RunLog.add`.
+            puts: see `RunLog.add`.
         """
         now = self.clock.time()
         receipt = Receipt()
@@ -181,7 +184,7 @@ class LiveThread:
                 blobs = {**blobs, graph: self.definition.description}
             ns = self.scope.ns
             receipt = self.log.add(
-                body, now, commit=info, onto=onto, ns=ns, by=by, blobs=blobs, last=last
+                body, now, commit=info, onto=onto, ns=ns, by=by, blobs=blobs, last=last, puts=puts
             )
         teller = self.teller
         if teller is not None:
@@ -199,18 +202,24 @@ class LiveThread:
         return receipt
 
     def write_results(
-        self, outcomes: Sequence[Outcome], failures: Mapping[int, Failure] | None = None
+        self,
+        outcomes: Sequence[Outcome],
+        failures: Mapping[int, Failure] | None = None,
+        *,
+        puts: Sequence[Puts] = (),
     ) -> Receipt:
         """Append results of due tasks to what the log's next flush writes.
 
         Args:
             outcomes: the results.
             failures: what tasks have failed with, by index, for those who watch.
+            puts: see `RunLog.add`.
         """
         receipt = Receipt()
         if self.log is not None:
             blobs = self.freezer.take_new()
-            receipt = self.log.add(TaskResults(outcomes), ns=self.scope.ns, blobs=blobs)
+            body = TaskResults(outcomes)
+            receipt = self.log.add(body, ns=self.scope.ns, blobs=blobs, puts=puts)
         if self.teller is not None:
             self.teller.results(outcomes, receipt, failures)
         return receipt

@@ -28,6 +28,7 @@ from durable_graph.engine.execute import (
 from durable_graph.engine.inbox import take_answers
 from durable_graph.engine.live import LiveThread, Onto
 from durable_graph.engine.questions import Questions
+from durable_graph.engine.remembering import Gathered
 from durable_graph.engine.runlog import Receipt, RunLog
 from durable_graph.engine.steps import Calls, Running, end_all
 from durable_graph.engine.stream import Stream, Within
@@ -111,6 +112,7 @@ class Run:
         self._failures: Mapping[int, Failure] = {}
         self._calling: dict[int, dict[str, Running]] = {}
         self._pause_at = live.clock.monotonic() + _SLICE
+        self._gathered: Gathered | None = None
         self._first_attempts: dict[tuple[int, str, int | None], float] = {}
         self.halted: str | None = None
         """Why a graph that one of its tasks calls has stopped in the middle, if one has."""
@@ -322,11 +324,16 @@ class Run:
     async def _take_in(self, outcome: Outcome, last: bool) -> None:
         """Take in a task's result. The last one's is written with what ends the superstep."""
         live = self.live
+        gathered = self._gathered
+        if gathered is not None:
+            carried = gathered.hand_on if live.log is None else gathered.prepare
+            await carried(outcome.index)
         live.scope.record([outcome])
         if last or live.log is None:
             self._unwritten.append(outcome)
             return
-        receipt = live.write_results([outcome])
+        puts = gathered.take(outcome.index) if gathered is not None else ()
+        receipt = live.write_results([outcome], puts=puts)
         try:
             await live.log.flush()
         finally:
@@ -358,7 +365,8 @@ class Run:
         snapshot = log is not None and log.snapshot_due(scope.whole.size)
         body = advance(delta, after, scope, planned, riders, snapshot=snapshot)
         info = live.next_info("loop", [node for node, _ in results])
-        live.commit(body, info, after)
+        puts = self._gathered.take_all() if self._gathered is not None else ()
+        live.commit(body, info, after, puts=puts)
         if stop is not None:
             self._end(stop)
         if log is not None:
@@ -400,6 +408,9 @@ class Run:
         ]
         self.live.scope.record(refused)
         self._unwritten += refused
+        if self._gathered is not None:
+            for outcome in refused:
+                self._gathered.drop(outcome.index)
 
     def _stop_after(
         self, ended: Sequence[tuple[str, Outcome]], due: Sequence[DueTask]
@@ -461,7 +472,8 @@ class Run:
         """Results that would ride in the superstep's commit get a record of their own."""
         if self._unwritten:
             results, self._unwritten = self._unwritten, []
-            self.live.write_results(results, self._failures)
+            puts = self._gathered.take_all() if self._gathered is not None else ()
+            self.live.write_results(results, self._failures, puts=puts)
 
     def _keep_last(self, log: RunLog) -> None:
         """In "exit" durability: the state at the end, as one commit on what there was.
@@ -525,6 +537,13 @@ class Run:
     def store(self) -> BaseStore | None:
         """The graph's store."""
         return self.live.call.store
+
+    @property
+    def gathered(self) -> Gathered:
+        """What its tasks have put into an atomic store, and is to be written with their results."""
+        if self._gathered is None:
+            self._gathered = Gathered(self.store, self.caller)
+        return self._gathered
 
     @property
     def control(self) -> RunControl | None:

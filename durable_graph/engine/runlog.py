@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
 import anyio
 
+from durable_graph.decisions.items import Pending as StorePending
 from durable_graph.engine.later import then
 from durable_graph.engine.writer import GuestError, Writer
 from durable_graph.errors import (
@@ -18,6 +19,7 @@ from durable_graph.errors import (
     FencedError,
     IntegrityError,
     OutcomeUnknownError,
+    StoreConflictError,
 )
 from durable_graph.log.records import (
     Body,
@@ -33,6 +35,7 @@ from durable_graph.log.records import (
 from durable_graph.log.seal import CommitInfo, Draft, seal, snapshot_due
 from durable_graph.ports.backend import Append, Backend, Outcome, Position
 from durable_graph.ports.clock import Clock
+from durable_graph.ports.items import Puts
 from durable_graph.types import Durability
 
 __all__ = ["Receipt", "RunLog"]
@@ -61,9 +64,25 @@ class _Pending:
     first: int = 0
     blobs: dict[str, bytes] = field(default_factory=dict)
     settled: dict[str, str] = field(default_factory=dict)
+    puts: tuple[Puts, ...] = ()
     requested: bool = False
     snapshot: bool = False
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
+
+    def put(self, puts: Puts) -> None:
+        """Write items along with it, after those that wait for the same storage.
+
+        Raises:
+            StoreConflictError: a version is expected, and what waits is of another.
+        """
+        others = tuple(other for other in self.puts if other.items is not puts.items)
+        merged = StorePending()
+        for waiting in self.puts:
+            if waiting.items is puts.items:
+                merged.merge(waiting.writes)
+        merged.merge(puts.writes)
+        together = replace(puts, writes=tuple(merged.writes.values()))
+        self.puts = (*others, together)
 
     def land(self) -> None:
         """Its fate is known: wake up who waits for it."""
@@ -195,6 +214,7 @@ class RunLog:
         blobs: Mapping[str, bytes] | None = None,
         settled: Mapping[str, str] | None = None,
         last: bool = False,
+        puts: Sequence[Puts] = (),
     ) -> Receipt:
         """Append a record to what the next `flush` writes.
 
@@ -211,9 +231,16 @@ class RunLog:
             blobs: large values it refers to.
             settled: verdicts on messages that it takes up.
             last: whether it is among what an "exit" run writes at its end.
+            puts: what is put into a store in the same operation.
+
+        Raises:
+            StoreConflictError: two puts exclude each other; nothing was appended.
         """
         now = self._clock.time() if time is None else time
         pending = self._pending
+        for each in puts:
+            self._writer.check_keeps(each.items)
+            pending.put(each)
         if blobs:
             pending.blobs.update(blobs)
         if settled:
@@ -391,7 +418,7 @@ class RunLog:
             large=sum(map(len, pending.blobs.values())) if pending.blobs else 0,
         )
         expected = None if before is None else Position.of(before)
-        return Append(expected, head, records, pending.blobs, pending.settled)
+        return Append(expected, head, records, pending.blobs, pending.settled, puts=pending.puts)
 
     def settled(self, append: Append, outcome: Outcome) -> None:
         """What was sealed has been answered for."""
@@ -402,6 +429,10 @@ class RunLog:
                     f"last was not stored. Read the thread's state before going on."
                 )
             )
+            return
+        if outcome is Outcome.CONFLICTING:
+            places = [place for puts in append.puts for place in puts.conditional]
+            self.failed(StoreConflictError(places))
             return
         self.head = append.head
         self._land()

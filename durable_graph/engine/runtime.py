@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeV
 from durable_graph.definition.node import Injection
 from durable_graph.engine.context import TaskContext, running_task
 from durable_graph.engine.control import RunControl
+from durable_graph.engine.remembering import store_of
 from durable_graph.log.fold import Due
 from durable_graph.types import ExecutionInfo, RunnableConfig, StreamWriter
 from durable_graph.typing import ContextT
@@ -70,7 +71,7 @@ class Runtime(Generic[ContextT]):
     @property
     def store(self) -> BaseStore | None:
         """The store that the graph was compiled with; ``None`` without one."""
-        return self._task.host.store
+        return store_of(self._task)
 
     @property
     def previous(self) -> Any:
@@ -257,7 +258,7 @@ def supplied(task: TaskContext, injection: Injection) -> Any:
         case "writer":
             return task.write
         case "store":
-            return task.host.store
+            return store_of(task)
         case "error":
             return task.error
 

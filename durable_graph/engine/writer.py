@@ -21,6 +21,7 @@ from durable_graph.errors import (
     StorageBusyError,
     StorageClosedError,
     StorageError,
+    UnsupportedError,
 )
 from durable_graph.ports.backend import Append, Backend, Outcome, Position, ThreadKey
 
@@ -28,8 +29,16 @@ if TYPE_CHECKING:
     from durable_graph.decisions.liveness import Process
     from durable_graph.engine.runlog import RunLog
     from durable_graph.ports.clock import Clock
+    from durable_graph.ports.items import Items
 
-__all__ = ["GuestError", "Writer"]
+__all__ = ["NOT_KEPT", "GuestError", "Writer"]
+
+NOT_KEPT = (
+    "The store is atomic, and the graph's threads are not in the same storage: what a node puts "
+    "could not be written in one operation with its result. Use a store and a saver on the same "
+    "file or server, such as SqliteStore('state.db', atomic=True) and SqliteSaver('state.db'); or "
+    "leave out atomic=True."
+)
 
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 2.0
@@ -96,6 +105,16 @@ class Writer:
             log.failed(error)
             raise
         log.settled(append, outcome)
+
+    def check_keeps(self, items: Items) -> None:
+        """See that what an append puts into a store is in the same storage.
+
+        Raises:
+            UnsupportedError: it is not.
+        """
+        backend: Any = self._backend
+        if not (backend.capabilities.stores and backend.keeps(items)):
+            raise UnsupportedError(NOT_KEPT)
 
     @property
     def transactional(self) -> Literal["sync", "async"] | None:

@@ -15,10 +15,11 @@ from durable_graph.definition.graph import GraphDefinition
 from durable_graph.engine.call import Call, Policies
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.reading import Place
-from durable_graph.errors import ConfigError, EmptyInputError, MissingStoreError
+from durable_graph.engine.writer import NOT_KEPT
+from durable_graph.errors import ConfigError, EmptyInputError, MissingStoreError, UnsupportedError
 from durable_graph.log.records import ThreadKey
 from durable_graph.saver import Saver
-from durable_graph.store import BaseStore
+from durable_graph.store import BaseStore, ItemStore
 from durable_graph.types import (
     UNSET,
     All,
@@ -127,6 +128,7 @@ def check_places(checkpointer: Any, store: Any, cache: Any) -> None:
 
     Raises:
         TypeError: one of them is of the wrong kind.
+        UnsupportedError: the store is atomic, and the saver is on other storage.
     """
     if checkpointer is not None and not isinstance(checkpointer, (Saver, bool)):
         raise TypeError(
@@ -135,8 +137,21 @@ def check_places(checkpointer: Any, store: Any, cache: Any) -> None:
         )
     if store is not None and not isinstance(store, BaseStore):
         raise TypeError(f"The store is one such as InMemoryStore(), not {store!r}.")
+    check_atomic(checkpointer, store)
     if cache is not None and not isinstance(cache, BaseCache):
         raise TypeError(f"The cache is one such as InMemoryCache(), not {cache!r}.")
+
+
+def check_atomic(checkpointer: Any, store: BaseStore | None) -> None:
+    """Refuse an atomic store whose items no write of the saver's can reach.
+
+    Raises:
+        UnsupportedError: they are on other storage, or its appends put nothing into stores.
+    """
+    if isinstance(store, ItemStore) and store.atomic and isinstance(checkpointer, Saver):
+        backend: Any = checkpointer.backend
+        if not (backend.capabilities.stores and backend.keeps(store.storage)):
+            raise UnsupportedError(NOT_KEPT)
 
 
 def step_policy_of(given: Any) -> StepPolicy:

@@ -40,6 +40,7 @@ from durable_graph.engine.future import StepFuture
 from durable_graph.engine.steps import Call, Reconcile, make_call
 from durable_graph.errors import CacheWarning, GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
+from durable_graph.graph.config import check_atomic
 from durable_graph.saver import Saver
 from durable_graph.state.channel import PREVIOUS, VALUE, Channel
 from durable_graph.state.schema import Schema
@@ -266,6 +267,7 @@ class entrypoint:  # noqa: N801 - a decorator
         self._checkpointer = checkpointer
         if store is not None and not isinstance(store, BaseStore):
             raise TypeError(f"The store is one such as InMemoryStore(), not {store!r}.")
+        check_atomic(checkpointer, store)
         if cache is not None and not isinstance(cache, BaseCache):
             raise TypeError(f"The cache is one such as InMemoryCache(), not {cache!r}.")
         if cache_policy is not None and cache is None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from durable_graph.decisions.liveness import Identity, Liveness, Process
 from durable_graph.log.records import Head, Ranges, Record, Status, ThreadKey
 from durable_graph.log.seal import extend, open_header
+from durable_graph.ports.items import Items, Puts
 
 __all__ = [
     "Append",
@@ -30,6 +31,7 @@ __all__ = [
     "Ranges",
     "Reading",
     "Record",
+    "Remembering",
     "Removal",
     "Scalar",
     "Thread",
@@ -58,6 +60,7 @@ class Capabilities:
         immediate: its calls never wait for anything, so that they need no shielding.
         transactions: it lets others write in the transaction of an append, by a function that is
             called ("sync") or awaited ("async"); see `Transactional`.
+        stores: an append can put items into a store beside the log; see `Remembering`.
     """
 
     durable: bool
@@ -65,6 +68,7 @@ class Capabilities:
     groups: bool
     immediate: bool = False
     transactions: Literal["sync", "async"] | None = None
+    stores: bool = False
 
 
 @dataclass(slots=True)
@@ -121,6 +125,7 @@ class Append:
         settled: verdicts on messages of the inbox: empty if taken up, else why not.
         card: of a new log: the thread's next card, stored with it. A whole thread that is brought
             back from where it was archived comes so.
+        puts: what is put into stores in the same operation; only where the backend `keeps` them.
     """
 
     expected: Position | None
@@ -129,6 +134,7 @@ class Append:
     blobs: Mapping[str, bytes]
     settled: Mapping[str, str]
     card: Card | None = None
+    puts: Sequence[Puts] = ()
 
 
 class Outcome(Enum):
@@ -138,6 +144,8 @@ class Outcome(Enum):
     """It is stored, now or from an earlier try of the very same append."""
     REFUSED = "refused"
     """The log was not at the expected position; nothing was stored."""
+    CONFLICTING = "conflicting"
+    """An item is not of the version that one of its puts expects; nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,6 +449,14 @@ class Transactional(Backend, Protocol):
             TransactionError: it did; nothing was stored.
             OutcomeUnknownError: all of it may have been stored.
         """
+        ...
+
+
+class Remembering(Backend, Protocol):
+    """A backend whose appends can put items into a store, in their own atomic operation."""
+
+    def keeps(self, items: Items) -> bool:
+        """Whether these are in the same storage, so that an append's `puts` can go there."""
         ...
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "ItemsCapabilities",
     "Namespace",
     "Place",
+    "Puts",
     "Write",
     "beneath",
     "checksum",
@@ -136,6 +137,26 @@ class Items(Protocol):
     async def aclose(self) -> None:
         """Release everything. Harmless if done twice."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Puts:
+    """What is to be written into a store together with something else.
+
+    Attributes:
+        items: where.
+        writes: what; each place is in there once at most.
+        now: Unix time.
+    """
+
+    items: Items
+    writes: Sequence[Write]
+    now: float
+
+    @property
+    def conditional(self) -> list[Place]:
+        """The places that must hold a certain version."""
+        return [write.place for write in self.writes if write.expects is not None]
 
 
 def to_bytes(namespace: Namespace) -> bytes:

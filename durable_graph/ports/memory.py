@@ -27,6 +27,8 @@ from durable_graph.ports.backend import (
     next_card,
 )
 from durable_graph.ports.clock import Clock, SystemClock
+from durable_graph.ports.items import Items, Puts
+from durable_graph.ports.memory_items import InMemoryItems
 from durable_graph.ports.paging import cursor_of, place, place_of
 from durable_graph.ports.rows import until_commit
 
@@ -49,7 +51,9 @@ class InMemoryBackend:
     several loops, in threads of their own, use at once.
     """
 
-    capabilities = Capabilities(durable=False, shared=False, groups=False, immediate=True)
+    capabilities = Capabilities(
+        durable=False, shared=False, groups=False, immediate=True, stores=True
+    )
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
@@ -62,6 +66,10 @@ class InMemoryBackend:
 
     def __repr__(self) -> str:
         return f"<InMemoryBackend {len(self._threads)} threads>"
+
+    def keeps(self, items: Items) -> bool:
+        """Whether these are in this process's memory, too; see `Remembering`."""
+        return isinstance(items, InMemoryItems)
 
     async def append(
         self, batch: Sequence[Append], beat: Process | None = None
@@ -237,6 +245,25 @@ class InMemoryBackend:
         position = None if stored is None else Position.of(stored.head)
         if position != append.expected:
             return Outcome.APPLIED if _is_stored(stored, append) else Outcome.REFUSED
+        return self._append_with(append, append.puts, stored)
+
+    def _append_with(self, append: Append, puts: Sequence[Puts], stored: _Thread | None) -> Outcome:
+        if not puts:
+            return self._extend(append, stored)
+        one, *others = puts
+        items = one.items
+        if not isinstance(items, InMemoryItems):
+            raise TypeError(f"{items!r} is not in this process's memory.")
+        with items.lock:
+            if items.refused(one.writes, one.now):
+                return Outcome.CONFLICTING
+            outcome = self._append_with(append, others, stored)
+            if outcome is Outcome.APPLIED:
+                items.write(one.writes, one.now)
+            return outcome
+
+    def _extend(self, append: Append, stored: _Thread | None) -> Outcome:
+        key = append.head.key
         if stored is None:
             if not self._may_begin(append):
                 return Outcome.REFUSED

@@ -25,7 +25,8 @@ class InMemoryItems:
     capabilities = ItemsCapabilities(durable=False, shared=False, immediate=True)
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.lock = self._lock = threading.RLock()
+        """Held by whoever compares and writes in two calls."""
         self._names: list[Namespace] = []
         self._entries: dict[Namespace, dict[str, Entry]] = {}
         # When to look which place for what has expired; an entry that was prolonged or put anew
@@ -78,14 +79,10 @@ class InMemoryItems:
     def write(self, writes: Sequence[Write], now: float) -> Sequence[Place]:
         """`apply`, for those who cannot await."""
         with self._lock:
-            found = [self._at(write.place, now) for write in writes]
-            refused = [
-                write.place
-                for write, entry in zip(writes, found, strict=True)
-                if not write.allows(entry)
-            ]
+            refused = self.refused(writes, now)
             if refused:
                 return refused
+            found = [self._at(write.place, now) for write in writes]
             for write, before in zip(writes, found, strict=True):
                 self._drop(write.place)
                 entry = write.over(before)
@@ -93,6 +90,10 @@ class InMemoryItems:
                     self._keep(entry)
             self._sweep(now, len(writes) + _SWEEP)
             return ()
+
+    def refused(self, writes: Sequence[Write], now: float) -> Sequence[Place]:
+        """Where a condition does not hold."""
+        return [write.place for write in writes if not write.allows(self._at(write.place, now))]
 
     async def prolong(self, entries: Sequence[tuple[Entry, float]], now: float) -> None:
         with self._lock:

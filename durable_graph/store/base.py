@@ -17,10 +17,18 @@ class BaseStore(SyncStore, Store):
 
     Nodes get the store that their graph was compiled with as `runtime.store`, as a parameter
     named `store`, or from `get_store()`. What they put there is there at once, whatever becomes of
-    their superstep: it is an effect, and a node that runs again has it again.
+    their superstep: it is an effect, and a node that runs again has it again; unless the store is
+    `atomic`.
+
+    Attributes:
+        atomic: whether what a node puts is written in the very write that stores the node's
+            result. The node sees it at once, others then; of an attempt that fails, nothing is
+            left.
     """
 
     __injected__: ClassVar[str] = "store"
+
+    atomic: bool = False
 
     @property
     def capabilities(self) -> ItemsCapabilities:

@@ -18,7 +18,7 @@ from durable_graph.encryption import Encryption
 from durable_graph.encryption.items import EncryptedItems
 from durable_graph.errors import ConfigError, StoreConflictError, StoreError, StoreWarning
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
-from durable_graph.ports.items import Items, ItemsCapabilities
+from durable_graph.ports.items import Items, ItemsCapabilities, Puts, Write
 from durable_graph.ports.store import (
     GetOp,
     Item,
@@ -30,6 +30,7 @@ from durable_graph.ports.store import (
     SearchOp,
 )
 from durable_graph.store.base import BaseStore
+from durable_graph.store.gathering import Gathering
 from durable_graph.store.index import Index, IndexConfig, parse_paths
 from durable_graph.store.values import Values
 
@@ -51,6 +52,8 @@ class ItemStore(BaseStore):
         clock: dates the items.
         chance: makes their versions.
         encryption: how values are encrypted; ``None`` if they are not.
+        atomic: whether what a node puts is written with the node's result, or not at all. The
+            graph's saver must keep its threads in the same storage.
     """
 
     supports_ttl = True
@@ -64,8 +67,11 @@ class ItemStore(BaseStore):
         clock: Clock | None = None,
         chance: Chance | None = None,
         encryption: Encryption | None = None,
+        atomic: bool = False,
     ) -> None:
+        self.storage = items
         self.items: Items = items if encryption is None else encryption.over_items(items)
+        self.atomic = atomic
         self.ttl_config = check_ttl_config(ttl)
         self._index = None if index is None else Index(index)
         self._clock = clock if clock is not None else SystemClock()
@@ -83,13 +89,44 @@ class ItemStore(BaseStore):
     async def abatch(self, ops: Iterable[Op]) -> list[Any]:
         """See `Store.abatch`."""
         pending = Pending()
-        results = await self._through(pending, ops)
-        if pending.writes:
-            self._check_size(pending)
-            refused = await self.items.apply(list(pending.writes.values()), self._clock.time())
+        results = await self.through(pending, ops)
+        await self.write(list(pending.writes.values()))
+        return results
+
+    async def write(self, writes: Sequence[Write]) -> None:
+        """Write what was pending, all of it or nothing.
+
+        Raises:
+            StoreConflictError: an item is not of the version that is expected.
+        """
+        if writes:
+            self._check_size(writes)
+            refused = await self.items.apply(writes, self._clock.time())
             if refused:
                 raise StoreConflictError(refused)
-        return results
+
+    async def check(self, writes: Sequence[Write]) -> None:
+        """See whether what is pending could be written now.
+
+        Raises:
+            StoreConflictError: an item is not of the version that is expected.
+        """
+        if not writes:
+            return
+        found = await self.items.fetch([write.place for write in writes], self._clock.time())
+        refused = [w.place for w, entry in zip(writes, found, strict=True) if not w.allows(entry)]
+        if refused:
+            raise StoreConflictError(refused)
+
+    async def puts(self, writes: Sequence[Write]) -> Puts:
+        """What is pending, to be written with something else."""
+        items = self.items
+        stored = await items.sealed(writes) if isinstance(items, EncryptedItems) else writes
+        return Puts(self.storage, stored, self._clock.time())
+
+    def gathering(self) -> Gathering:
+        """This store as one execution of a node sees it."""
+        return Gathering(self)
 
     async def asweep_ttl(self) -> int:
         """Remove what has expired; returns how many items it were.
@@ -124,7 +161,7 @@ class ItemStore(BaseStore):
 
     # -- a batch -----------------------------------------------------------------------------------
 
-    async def _through(self, pending: Pending, ops: Iterable[Op]) -> list[Any]:
+    async def through(self, pending: Pending, ops: Iterable[Op]) -> list[Any]:
         """Do these one after the other, except that what is put waits in `pending`."""
         # All is checked, encoded and embedded before any of it is done.
         given = list(ops)
@@ -132,12 +169,12 @@ class ItemStore(BaseStore):
         await self._embed(tasks)
         return [await self._do(task, pending) for task in tasks]
 
-    def _check_size(self, pending: Pending) -> None:
+    def _check_size(self, writes: Sequence[Write]) -> None:
         most = self.capabilities.most_writes
-        if most is not None and len(pending.writes) > most:
+        if most is not None and len(writes) > most:
             raise StoreError(
                 f"A batch of {type(self).__name__} puts {most} items at most, since they are all "
-                f"written or none; this one has {len(pending.writes)}. Make several of it."
+                f"written or none; this one has {len(writes)}. Make several of it."
             )
 
     def _task(self, op: Op) -> _Task:

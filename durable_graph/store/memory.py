@@ -24,6 +24,8 @@ class InMemoryStore(ItemStore):
         ttl: how long items live where a call does not say; without it, for ever.
         clock: dates the items.
         chance: makes their versions.
+        atomic: whether what a node puts is written with the node's result, or not at all; with a
+            saver in memory.
     """
 
     def __init__(
@@ -33,16 +35,20 @@ class InMemoryStore(ItemStore):
         ttl: TTLConfig | None = None,
         clock: Clock | None = None,
         chance: Chance | None = None,
+        atomic: bool = False,
     ) -> None:
         self._kept = InMemoryItems()
-        super().__init__(self._kept, index=index, ttl=ttl, clock=clock, chance=chance)
+        super().__init__(
+            self._kept, index=index, ttl=ttl, clock=clock, chance=chance, atomic=atomic
+        )
 
     def __repr__(self) -> str:
         return f"<InMemoryStore: {len(self._kept)} items>"
 
-    def _wait(self, function: Callable[[], Awaitable[T]]) -> T:
+    def wait_for(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a call; none of a store in memory needs an event loop, unless its model does."""
         if self._index is not None and self._index.waits:
-            return super()._wait(function)
+            return super().wait_for(function)
         # It never waits, so it needs no event loop: async nodes may use the synchronous face.
         before = inline.set(True)
         try:

@@ -39,6 +39,7 @@ from durable_graph.ports.backend import (
     ThreadPage,
     ThreadQuery,
 )
+from durable_graph.ports.items import Items
 
 __all__ = ["Crash", "CrashingBackend", "When"]
 
@@ -106,6 +107,12 @@ class CrashingBackend:
     ) -> Sequence[Outcome]:
         self.batches[len(self.calls) + 1] = batch
         return await self._call("append", partial(self._inner.append, batch, beat))
+
+    def keeps(self, items: Items) -> bool:
+        """See `Remembering`, which not every backend is."""
+        inner: Any = self._inner
+        kept: bool = inner.keeps(items)
+        return kept
 
     async def transact(
         self, thread: ThreadKey, expected: Position, work: Callable[[Any], Append]

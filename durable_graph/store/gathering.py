@@ -1,0 +1,86 @@
+"""A store as one execution of a node sees it: what it puts waits for the node's result."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from durable_graph.decisions.items import Pending, Write
+from durable_graph.errors import StoreError
+from durable_graph.ports.items import ItemsCapabilities
+from durable_graph.ports.store import Op
+from durable_graph.store.base import BaseStore
+
+if TYPE_CHECKING:
+    from durable_graph.store.item_store import ItemStore
+
+__all__ = ["Gathering"]
+
+T = TypeVar("T")
+
+
+class Gathering(BaseStore):
+    """Reads from a store, and from what was put here and is not stored yet.
+
+    Args:
+        store: the store.
+    """
+
+    def __init__(self, store: ItemStore) -> None:
+        self._store = store
+        self._pending = Pending()
+        self._closed = False
+        self.supports_ttl, self.ttl_config = store.supports_ttl, store.ttl_config
+
+    def __repr__(self) -> str:
+        return f"<{self._store!r} with {len(self._pending.writes)} puts of a node>"
+
+    @property
+    def capabilities(self) -> ItemsCapabilities:
+        """What the store's storage guarantees."""
+        return self._store.capabilities
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Any]:
+        """See `Store.abatch`; what is put is stored with the node's result, or not at all.
+
+        Raises:
+            StoreError: the node's execution is over.
+        """
+        # On a copy: of a batch that fails nothing may be left, and others may be under way.
+        before = dict(self._pending.writes)
+        batch = Pending(dict(before))
+        results = await self._store.through(batch, ops)
+        own = {place: write for place, write in batch.writes.items() if write != before.get(place)}
+        # It is compared once more when it is written; but here the node can still act on it.
+        await self._store.check([write for write in own.values() if write.expects is not None])
+        if own:
+            self._check_open()
+            self._pending.writes.update(own)
+        return results
+
+    def take(self) -> Sequence[Write]:
+        """What was put, to be stored; nothing can be put any more."""
+        self._closed = True
+        return list(self._pending.writes.values())
+
+    def add(self, writes: Sequence[Write]) -> None:
+        """Take in what a graph that the node has called has put.
+
+        Raises:
+            StoreConflictError: a version is expected, and what the node has put is of another.
+        """
+        self._pending.merge(writes)
+
+    async def aclose(self) -> None:
+        """The store is not the node's to close."""
+
+    def wait_for(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a call as the store does."""
+        return self._store.wait_for(function)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(
+                "The node's execution is over, and its result is stored: what it puts now would "
+                "be lost. Await what a node puts before it returns."
+            )

@@ -1,0 +1,193 @@
+"""An atomic store and crashes: what a node has put and its result are stored together, always."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_graph import START, InMemoryStore, StateGraph
+from durable_graph.decisions.liveness import Process
+from durable_graph.errors import OutcomeUnknownError, StoreConflictError
+from durable_graph.graph.compiled import CompiledGraph
+from durable_graph.ports.backend import Append, Outcome
+from durable_graph.ports.memory import InMemoryBackend
+from durable_graph.saver import Saver
+from durable_graph.store import BaseStore, ItemStore
+from durable_graph.testing import Crash, CrashingBackend, FakeClock
+from durable_graph_sqlite import SqliteBackend, SqliteSaver, SqliteStore
+from tests.backends.kit import child
+from tests.runtime.kit import Items
+
+HOME = ("counts",)
+STEPS = 6
+
+_COUNT = """
+import asyncio, sys
+from durable_graph_sqlite import SqliteSaver, SqliteStore
+from tests.crash.test_atomic_store import counting
+
+async def main():
+    saver = SqliteSaver(sys.argv[1])
+    store = SqliteStore(sys.argv[1], atomic=True)
+    config = {"configurable": {"thread_id": "t"}, "recursion_limit": 1_000_000}
+    print("ready", flush=True)
+    given = {"items": []} if sys.argv[2] == "first" else None
+    await counting(saver, store, 1_000_000).ainvoke(given, config)
+
+asyncio.run(main())
+"""
+
+
+def counting(saver: Saver, store: BaseStore, steps: int) -> CompiledGraph:
+    """A node that counts, in the state and in the store, which it reads what it puts from."""
+
+    async def count(state: Items, store: BaseStore) -> Items:
+        item = await store.aget(HOME, "n")
+        before = 0 if item is None else item.value["n"]
+        assert before == len(state.get("items", [])), (before, state)
+        await store.aput(HOME, "n", {"n": before + 1}, if_version=item.version if item else 0)
+        await store.aput(HOME, f"n{before}", {"n": before})
+        return {"items": [before]}
+
+    def over(state: Items) -> str:
+        return "__end__" if len(state["items"]) >= steps else "count"
+
+    graph = StateGraph(Items).add_node(count).add_edge(START, "count")
+    return graph.add_conditional_edges("count", over).compile(saver, store=store)
+
+
+def config(thread: str = "t") -> Any:
+    return {"configurable": {"thread_id": thread}}
+
+
+async def expect_whole(store: ItemStore, steps: int) -> None:
+    """Every step has put its items once, and no other is there."""
+    found = {item.key: item.value["n"] for item in await store.asearch(HOME, limit=1000)}
+    assert found == {"n": steps, **{f"n{n}": n for n in range(steps)}}
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_crash_at_every_storage_call(tmp_path: Path, kind: str, when: Any) -> None:
+    """Whoever goes on finds state and store agreeing, and comes to the end as without a crash."""
+    for at in range(1, 100):
+        if kind == "memory":
+            inner: Any = InMemoryBackend()
+            store: ItemStore = InMemoryStore(atomic=True)
+        else:
+            inner = SqliteBackend(tmp_path / f"{at}.db", synchronous="normal")
+            store = SqliteStore(tmp_path / f"{at}.db", synchronous="normal", atomic=True)
+        clock = FakeClock(jump=True)
+        dying = CrashingBackend(inner, at=at, when=when)
+        crashed = False
+        try:
+            await counting(Saver(dying, clock=clock), store, STEPS).ainvoke({"items": []}, config())
+        except Crash:
+            crashed = True
+        await clock.advance(100)
+        saver = Saver(inner, clock=clock)
+        graph = counting(saver, store, STEPS)
+        begun = (await graph.aget_state(config())).created_at is not None
+        state = await graph.ainvoke(None if begun else {"items": []}, config())
+        assert state["items"] == list(range(STEPS))
+        await expect_whole(store, STEPS)
+        await saver.aclose()
+        await store.aclose()
+        if not crashed:
+            assert at > STEPS
+            return
+    raise AssertionError("There is no end to the storage calls.")
+
+
+@pytest.mark.parametrize("base", [InMemoryBackend, SqliteBackend])
+async def test_lost_answers_are_no_conflicts(tmp_path: Path, base: Any) -> None:
+    """A write that is asked for again meets its own puts, and knows them."""
+
+    class Losing(base):  # type: ignore[misc]
+        """Answers each append only when it is asked for it again."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.capabilities = SqliteBackend(":memory:").capabilities
+            self.capabilities = type(self.capabilities)(
+                durable=False, shared=False, groups=True, stores=True
+            )
+            self.lost: set[bytes] = set()
+
+        async def append(
+            self, batch: Sequence[Append], beat: Process | None = None
+        ) -> Sequence[Outcome]:
+            outcomes: Sequence[Outcome] = await super().append(batch, beat)
+            links = {append.head.link for append in batch}
+            if not links <= self.lost:
+                self.lost |= links
+                raise OutcomeUnknownError("The answer was lost.")
+            return outcomes
+
+    path = tmp_path / "a.db"
+    sqlite = base is SqliteBackend
+    backend = Losing(path) if sqlite else Losing()
+    store: ItemStore = SqliteStore(path, atomic=True) if sqlite else InMemoryStore(atomic=True)
+    saver = Saver(backend, clock=FakeClock(jump=True))
+    state = await counting(saver, store, STEPS).ainvoke({"items": []}, config())
+    assert state["items"] == list(range(STEPS))
+    await expect_whole(store, STEPS)
+    assert len(backend.lost) > STEPS
+    await saver.aclose()
+    await store.aclose()
+
+
+async def test_of_runs_that_exclude_each_other_one_is_stored(tmp_path: Path) -> None:
+    """Also if both are written in one go; and a third beside them is not touched."""
+    path = tmp_path / "a.db"
+    async with SqliteSaver(path) as saver, SqliteStore(path, atomic=True) as store:
+        barrier = asyncio.Barrier(3)
+
+        async def node(state: Items, store: BaseStore) -> Items:
+            key = "k" if state["items"][0] != "third" else "other"
+            await store.aput(HOME, key, {"by": state["items"][0]}, if_version=0)
+            await barrier.wait()
+            return {"items": ["done"]}
+
+        graph = StateGraph(Items).add_node(node).add_edge(START, "node")
+        compiled = graph.compile(saver, store=store)
+        names = ["first", "second", "third"]
+        ended = await asyncio.gather(
+            *(compiled.ainvoke({"items": [name]}, config(name)) for name in names),
+            return_exceptions=True,
+        )
+        lost = [n for n, end in zip(names, ended, strict=True) if isinstance(end, BaseException)]
+        assert len(lost) == 1
+        assert isinstance(ended[names.index(lost[0])], StoreConflictError)
+        assert lost[0] in ("first", "second")
+        found = {item.key: item.value["by"] for item in await store.asearch(HOME)}
+        (winner,) = {"first", "second"} - set(lost)
+        assert found == {"k": winner, "other": "third"}
+        for name in names:
+            done = (await compiled.aget_state(config(name))).values["items"]
+            assert ("done" in done) == (name not in lost)
+
+
+def test_a_killed_process_leaves_state_and_store_agreeing(tmp_path: Path) -> None:
+    """SIGKILL at any moment: both have counted equally far, and going on is right."""
+    path, chance = tmp_path / "a.db", random.Random(7)
+    for number in range(4):
+        with child(_COUNT, path, "first" if number == 0 else "again") as process:
+            process.expect("ready")
+            time.sleep(0.3 + chance.random() * 0.3)
+            process.process.send_signal(signal.SIGKILL)
+            process.process.wait()
+        with contextlib.closing(SqliteSaver(path)) as saver, SqliteStore(path) as store:
+            graph = counting(saver, store, 1)
+            counted = len(graph.get_state(config()).values.get("items", []))
+            item = store.get(HOME, "n")
+            assert (0 if item is None else item.value["n"]) == counted
+    assert counted > 4

@@ -109,11 +109,14 @@ class ArchivingBackend:
         act = Act("archived", self._clock.time(), by)
         moved = archived_card(card, f"{self._archive.url}/{name}", act, thread)
         await self._archive.put(name, write_thread(whole))
-        if not await self._stored.remove(
-            thread, Removal(everything=True, expected=expected, card=moved)
-        ):
-            await self._archive.delete(name)
-            return False
+        removal = Removal(everything=True, expected=expected, card=moved)
+        if not await self._stored.remove(thread, removal):
+            # Before the file goes, see that nothing leads to it: a removal that was done and
+            # asked for again on its way finds nothing to remove.
+            now = await self._stored.thread(thread)
+            if now is None or now.card is None or now.card.archived != moved.archived:
+                await self._archive.delete(name)
+                return False
         self._moved["archived"] += 1
         await self._discard(before)
         return True

@@ -40,9 +40,13 @@ from durable_graph.ports.backend import (
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing import FakeClock
 from durable_graph.testing.contract_kit import Log, commit, mark, message, process, results
+from durable_graph_aws import AwsOptions
 from durable_graph_redis import RedisBackend
+from durable_graph_s3 import S3Backend
+from durable_graph_s3 import index as s3_index
+from durable_graph_s3 import manifest as s3_manifest
 from durable_graph_sqlite.backend import SqliteBackend
-from tests.services import redis
+from tests.services import aws, redis
 
 TORTURE = "DURABLE_GRAPH_TORTURE" in os.environ
 
@@ -376,6 +380,34 @@ class OnRedis(Machine):
 def test_redis_does_what_the_model_does() -> None:
     """Whatever is done to both, Redis gives the answers of the in-memory model."""
     run_state_machine_as_test(OnRedis, settings=RUNS)
+
+
+class OnS3(Machine):
+    """The model and S3, under a prefix of its own."""
+
+    own_clock = False
+    bucket = ""
+
+    def open(self) -> Backend:
+        """An instance on the same storage."""
+        if not hasattr(self, "prefix"):
+            self.prefix = aws.fresh_name()
+        options = AwsOptions(**aws.options())
+        return S3Backend(self.bucket, self.prefix, options, session=aws.session(), clock=self.clock)
+
+
+@pytest.mark.services
+@pytest.mark.timeout(3600 if TORTURE else 180)
+def test_s3_does_what_the_model_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is done to both, S3 gives the answers of the in-memory model; with segments and
+    index objects so small that these logs have many."""
+    monkeypatch.setattr(OnS3, "bucket", asyncio.run(aws.fresh_bucket()))
+    monkeypatch.setattr(s3_manifest, "_TAIL", 1200)
+    monkeypatch.setattr(s3_manifest, "_SEGMENT", 1800)
+    monkeypatch.setattr(s3_manifest, "_VERDICTS", 1)
+    monkeypatch.setattr(s3_index, "FANOUT", 2)
+    few = settings(RUNS, max_examples=300 if TORTURE else 6)
+    run_state_machine_as_test(OnS3, settings=few)
 
 
 def test_a_difference_is_found() -> None:

@@ -21,7 +21,16 @@ from durable_graph.errors import (
     ThreadNotFoundError,
 )
 from durable_graph.log.records import Head
-from durable_graph.ports.backend import Append, Card, Message, Outcome, Position, Removal
+from durable_graph.ports.backend import (
+    Append,
+    Card,
+    Message,
+    Outcome,
+    Position,
+    Removal,
+    ThreadKey,
+)
+from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.conftest import SAVERS, savers, thread
@@ -295,7 +304,7 @@ async def test_a_card_cannot_lead_to_other_files(cold: Saver, config: RunnableCo
     stolen = await cold.backend.thread(key_of(thread("other")))
     assert stolen is not None
     assert stolen.card is not None
-    for where in (stolen.card.archived, "../../etc/passwd", "", "s3://a/b/c"):
+    for where in (stolen.card.archived, "../../etc/passwd", "s3://a/b/c"):
         key = replace_thread(config, str(where))
         await cold.backend.label(key_of(key), Card(1, archived=where))
         with pytest.raises(IntegrityError):
@@ -387,3 +396,23 @@ async def test_an_archived_thread_is_not_listed_with_those_that_have_a_state(
         await graph.ainvoke({}, thread(name))
     await cold.aarchive_thread("goes")
     assert [info.thread_id for info in await collect(cold.alist_threads())] == ["stays"]
+
+
+class SaysNo(InMemoryBackend):
+    """Storage whose removals are sent twice on their way, and answered for the second time."""
+
+    async def remove(self, thread: ThreadKey, what: Removal) -> bool:
+        await super().remove(thread, what)
+        return await super().remove(thread, what)
+
+
+async def test_a_removal_that_was_done_does_not_cost_the_file(
+    archive: FolderArchive, config: RunnableConfig
+) -> None:
+    """Storage may say that there was nothing to remove, although this very removal has taken the
+    thread away: its file stays."""
+    saver = Saver(SaysNo(), archive=archive)
+    graph = chain(("a", says("a")), saver=saver)
+    await graph.ainvoke({}, config)
+    await saver.aarchive_thread(key_of(config).thread)
+    assert (await graph.aget_state(config)).values["items"] == ["a"]

@@ -14,16 +14,18 @@ from _pytest.mark import ParameterSet
 from durable_graph import InMemorySaver
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
+from durable_graph_postgres import PostgresSaver
 from durable_graph_redis import RedisSaver
 from durable_graph_sqlite import SqliteSaver
-from tests.services import redis
+from tests.services import postgres, redis
 
 SAVERS: dict[str, Callable[[Path], Saver]] = {
     "memory": lambda folder: InMemorySaver(),
+    "postgres": lambda folder: PostgresSaver(postgres.dsn(), schema=postgres.emptied_schema()),
     "redis": lambda folder: RedisSaver(redis.url(), prefix=redis.fresh_prefix()),
     "sqlite": lambda folder: SqliteSaver(folder / "threads.db"),
 }
-SERVICES = {"redis"}
+SERVICES = {"postgres", "redis"}
 """Savers that need a server."""
 
 

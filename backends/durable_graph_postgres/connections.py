@@ -7,6 +7,7 @@ and a task. Nothing here sets anything in a session, so there is nothing to set 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
@@ -67,6 +68,7 @@ class Connections:
         self._most = most
         self._patience = patience
         self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
         self._count = 0
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._closed = False
@@ -86,7 +88,7 @@ class Connections:
                 connection = self._idle.pop()
                 if not connection.is_closed():
                     return connection
-                self._count -= 1  # the server has closed it
+                self._drop(connection)  # the server has closed it
             if self._count < self._most:
                 return await self._add()
             handed = await self._wait()
@@ -96,10 +98,12 @@ class Connections:
     async def _add(self) -> Connection:
         self._count += 1
         try:
-            return await self._connect()
+            connection = await self._connect()
         except BaseException:
             self._lost_one()
             raise
+        self._all.add(connection)
+        return connection
 
     async def _wait(self) -> Connection | None:
         """One that is given back; ``None`` if it is worth looking again."""
@@ -123,12 +127,11 @@ class Connections:
 
     async def give_back(self, connection: Connection) -> None:
         """Let others have it; one that was closed is gone."""
+        if self._closed:
+            connection.terminate()  # harmless if it is closed already
         if connection.is_closed():
+            self._all.discard(connection)
             self._lost_one()
-        elif self._closed:
-            self._count -= 1
-            await connection.close(timeout=self._patience)
-            self._see_whether_empty()
         else:
             self._pass_on(connection)
 
@@ -139,7 +142,7 @@ class Connections:
             self._wake(None)
         while self._idle:
             connection = self._idle.pop()
-            self._count -= 1
+            self._drop(connection)
             # What was acknowledged does not depend on how this ends, nor does anybody wait for it.
             connection.terminate()
         await asyncio.sleep(0)  # in which the loop lets go of them
@@ -151,8 +154,15 @@ class Connections:
     def abandon(self) -> None:
         """Let go of connections whose event loop is gone."""
         self._closed = True
+        for connection in self._all:
+            _close_without_loop(connection)
+        self._all.clear()
         self._idle.clear()
         self._count = 0
+
+    def _drop(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        self._count -= 1
 
     def _lost_one(self) -> None:
         self._count -= 1
@@ -176,6 +186,18 @@ class Connections:
     def _see_whether_empty(self) -> None:
         if self._count == 0 and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
+
+
+def _close_without_loop(connection: Any) -> None:
+    """Close a socket whose event loop was closed under it, which nothing public can do."""
+    transport = getattr(connection, "_transport", None)
+    if transport is None:
+        return
+    # What is to be told to the loop cannot be; the socket is closed all the same.
+    with contextlib.suppress(RuntimeError):
+        transport.abort()
+    with contextlib.suppress(RuntimeError, AttributeError):
+        transport._call_connection_lost(None)
 
 
 class Lent:

@@ -6,6 +6,7 @@ folder, of the binaries on this machine or those that come as a wheel.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import itertools
 import os
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +28,7 @@ from typing import Any, Final
 
 import pytest
 
-__all__ = ["Server", "dsn", "fresh_schema", "own_server", "server", "sql"]
+__all__ = ["Server", "dsn", "emptied_schema", "fresh_schema", "own_server", "server", "sql"]
 
 _NAMED: Final = "DURABLE_GRAPH_TEST_POSTGRES"
 _SETTINGS: Final = {
@@ -170,6 +172,32 @@ def dsn() -> str:
 def fresh_schema() -> str:
     """A name that no other schema has."""
     return f"test_{os.getpid()}_{next(_names)}"
+
+
+def emptied_schema() -> str:
+    """A schema with nothing in it, of a few that take turns: making new tables takes longer than
+    many a test."""
+    address = dsn()  # which skips here, and not in the thread, where there is none
+    name = f"test_{os.getpid()}_reused_{next(_names) % 8}"
+    emptying = threading.Thread(target=lambda: asyncio.run(_empty(address, name)))
+    emptying.start()
+    emptying.join()
+    return name
+
+
+async def _empty(address: str, schema: str) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(address, timeout=_PATIENCE)
+    try:
+        tables = await connection.fetch(
+            "SELECT tablename FROM pg_tables WHERE schemaname = $1 AND tablename <> 'migrations'",
+            schema,
+        )
+        for (name,) in tables:
+            await connection.execute(f"DELETE FROM {schema}.{name}")
+    finally:
+        await connection.close()
 
 
 @contextmanager

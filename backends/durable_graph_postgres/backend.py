@@ -16,6 +16,7 @@ import asyncpg
 
 from durable_graph.errors import (
     ConfigError,
+    IntegrityError,
     ThreadArchivedError,
     ThreadNotFoundError,
 )
@@ -215,7 +216,12 @@ class PostgresBackend:
         if checkpoint is not None:
             return await self._read_at(thread, checkpoint)
         known = _NO_POSITION if unless is None else (unless.seq, unless.epoch, unless.link)
-        found = Found.of(thread, await self._fetch(thread.tenant, "read", *thread, *known))
+        try:
+            rows = await self._fetch(thread.tenant, "read", *thread, *known)
+        except IntegrityError as damage:  # its path cannot be made out
+            told = f"The head of thread {thread.thread!r} is damaged: {damage}"
+            raise IntegrityError(told) from damage
+        found = Found.of(thread, rows)
         head = _head(found)
         return None if head is None else Reading(head, found.records, (), found.messages)
 

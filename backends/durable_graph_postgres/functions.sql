@@ -247,10 +247,12 @@ BEGIN
     INSERT INTO {schema}.processes AS p (id, host, pid, started, beat, lease)
     VALUES (process, host_, pid_, started_, clock_timestamp(), lease_)
     ON CONFLICT (id) DO UPDATE SET beat = excluded.beat, lease = excluded.lease;
-    -- What somebody else is just forgetting is left to him.
+    -- Whoever has just been heard of stays, however short his lease is. What somebody else is
+    -- just forgetting is left to him.
     DELETE FROM {schema}.processes AS p WHERE p.id IN (
         SELECT q.id FROM {schema}.processes AS q
-        WHERE extract(epoch FROM clock_timestamp() - q.beat) > 100 * q.lease
+        WHERE q.id <> process
+            AND extract(epoch FROM clock_timestamp() - q.beat) > 100 * q.lease
         FOR UPDATE SKIP LOCKED
     );
 END

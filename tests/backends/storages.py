@@ -25,6 +25,7 @@ from durable_graph_s3 import S3Backend
 from durable_graph_s3.bucket import Bucket
 from durable_graph_sqlite.backend import SqliteBackend
 from tests.backends.encrypted import encrypted
+from tests.backends.postgres_raw import RawPostgres
 from tests.backends.redis_raw import RawRedis
 from tests.backends.s3_raw import RawS3
 from tests.backends.sqlite_raw import RawSqlite
@@ -106,12 +107,24 @@ async def on_postgres() -> AsyncIterator[Storage]:
     """In a schema of its own of a PostgreSQL database."""
     address, schema = postgres.dsn(), postgres.fresh_schema()
     opened: list[PostgresBackend] = []
+    open = partial(PostgresBackend, address, schema=schema)
 
     async def reopen() -> PostgresBackend:
-        opened.append(PostgresBackend(address, schema=schema))
+        opened.append(open())
         return opened[-1]
 
-    yield Storage(await reopen(), reopen)
+    def line() -> AbstractAsyncContextManager[TcpLine]:
+        to = urlsplit(address)
+        return tcp_line(
+            to.hostname or "",
+            to.port or 5432,
+            lambda port: PostgresBackend(
+                to._replace(netloc=f"{to.username}@127.0.0.1:{port}").geturl(), schema=schema
+            ),
+        )
+
+    raw = RawPostgres(address, schema)
+    yield Storage(await reopen(), reopen, elsewhere=open, raw=raw, line=line)
     for backend in opened:
         await backend.aclose()
 

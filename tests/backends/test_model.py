@@ -41,12 +41,13 @@ from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing import FakeClock
 from durable_graph.testing.contract_kit import Log, commit, mark, message, process, results
 from durable_graph_aws import AwsOptions
+from durable_graph_postgres import PostgresBackend
 from durable_graph_redis import RedisBackend
 from durable_graph_s3 import S3Backend
 from durable_graph_s3 import index as s3_index
 from durable_graph_s3 import manifest as s3_manifest
 from durable_graph_sqlite.backend import SqliteBackend
-from tests.services import aws, redis
+from tests.services import aws, postgres, redis
 
 TORTURE = "DURABLE_GRAPH_TORTURE" in os.environ
 
@@ -361,6 +362,25 @@ RUNS = settings(
 def test_sqlite_does_what_the_model_does() -> None:
     """Whatever is done to both, SQLite gives the answers of the in-memory model."""
     run_state_machine_as_test(Machine, settings=RUNS)
+
+
+class OnPostgres(Machine):
+    """The model and PostgreSQL, in a schema of its own."""
+
+    own_clock = False
+
+    def open(self) -> Backend:
+        """An instance on the same storage."""
+        if not hasattr(self, "schema"):
+            self.schema = postgres.emptied_schema()
+        return PostgresBackend(postgres.dsn(), schema=self.schema, clock=self.clock)
+
+
+@pytest.mark.services
+@pytest.mark.timeout(3600 if TORTURE else 60)
+def test_postgres_does_what_the_model_does() -> None:
+    """Whatever is done to both, PostgreSQL gives the answers of the in-memory model."""
+    run_state_machine_as_test(OnPostgres, settings=RUNS)
 
 
 class OnRedis(Machine):

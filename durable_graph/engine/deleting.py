@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from durable_graph.decisions.cards import Act
 from durable_graph.engine.cards import is_trace, notes_of
 from durable_graph.engine.keeper import Keeper
@@ -30,6 +32,11 @@ async def delete(keeper: Keeper, key: ThreadKey, by: str | None = None) -> None:
     for _ in range(_TRIES):
         seen = await keeper.at_rest(key)
         if seen is None or (by is not None and is_trace(seen)):
+            # Whoever deleted it before may have died before the end of it: what is left of it in
+            # storage, or in an archive, goes now.
+            trace = seen.card if seen is not None else None
+            stays = replace(trace, version=trace.version + 1) if trace is not None else None
+            await keeper.backend.remove(key, Removal(everything=True, card=stays))
             return
         if await delete_as_seen(keeper, seen, by):
             return

@@ -100,9 +100,13 @@ async def test_wherever_the_process_dies_the_thread_is_whole(
     assert name == "archive" or {"get", "append", "delete"} <= died_at
 
 
+@pytest.mark.parametrize("by", [None, "ann"])
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_wherever_deleting_dies_it_can_be_done_again(when: When, tmp_path: Path) -> None:
-    """A thread in the archive is deleted by the next who tries, file and all."""
+async def test_wherever_deleting_dies_it_can_be_done_again(
+    when: When, by: str | None, tmp_path: Path
+) -> None:
+    """A thread in the archive is deleted by the next who tries, file and all, whether it leaves a
+    trace or not."""
     number, crashed = 0, True
     while crashed:
         number += 1
@@ -115,9 +119,9 @@ async def test_wherever_deleting_dies_it_can_be_done_again(when: When, tmp_path:
         dying = CrashingBackend(stored, number, when)
         with contextlib.suppress(Crash):
             saver = Saver(dying, archive=DyingArchive(FolderArchive(folder), dying))
-            await saver.adelete_thread("archived")
+            await saver.threads.delete("archived", by=by)
         crashed = dying.crashed
-        await living.adelete_thread("archived")
+        await living.threads.delete("archived", by=by)
         assert _files(folder) == []
         assert (await graph.aget_state(CONFIG)).values == {}
 

@@ -106,7 +106,8 @@ async def test_a_replica_is_refused(server: redis.RedisServer) -> None:
 
 
 async def test_a_primary_that_becomes_a_replica_is_left(server: redis.RedisServer) -> None:
-    """In the middle of a failover nothing is written, and that is told as such."""
+    """In the middle of a failover nothing is written, and that is told as such; the next call
+    connects anew, so that it may find another primary."""
     with redis.private_server(**redis.ALWAYS) as other:
         backend = RedisBackend(server.url, timeout=1.0)
         log = Log()
@@ -115,6 +116,9 @@ async def test_a_primary_that_becomes_a_replica_is_left(server: redis.RedisServe
         with pytest.raises(StorageBusyError, match="Nothing was written; call again"):
             await backend.append([log.next(commit("c2"))])
         server.say("REPLICAOF", "NO", "ONE")
+        before = backend.statistics()["connections"]
+        await write(backend, log, commit("c2"))
+        assert backend.statistics()["connections"] == before + 1
         await backend.aclose()
 
 

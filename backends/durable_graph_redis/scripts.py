@@ -12,7 +12,9 @@ __all__ = [
     "APPEND",
     "BEAT",
     "DROP_ITEMS",
+    "FORGET_RESULTS",
     "GET_ITEMS",
+    "KEEP_RESULTS",
     "LABEL",
     "LIST_ITEMS",
     "POST",
@@ -93,3 +95,6 @@ GET_ITEMS: Final = _script("get_items")
 LIST_ITEMS: Final = _script("list_items")
 PROLONG_ITEMS: Final = _script("prolong_items")
 PUT_ITEMS: Final = _script("put_items")
+
+FORGET_RESULTS: Final = _script("forget_results")
+KEEP_RESULTS: Final = _script("keep_results")

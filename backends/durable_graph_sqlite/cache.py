@@ -127,9 +127,12 @@ class SqliteCache(BaseCache):
         await self._connection.close()
 
     def _configure(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN")  # one look: another process may be making the file
         (application,) = db.execute("PRAGMA application_id").fetchone()
+        in_use = application or db.execute("SELECT 1 FROM sqlite_schema").fetchone()
+        db.execute("COMMIT")
         if application != _APPLICATION:
-            if application or db.execute("SELECT 1 FROM sqlite_schema").fetchone():
+            if in_use:
                 raise StorageError(
                     f"{self.path} is a SQLite file of something else. Give the cache its own."
                 )

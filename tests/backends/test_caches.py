@@ -1,4 +1,4 @@
-"""Caches by themselves: the same for memory and SQLite, and what only one of them can do wrong."""
+"""Caches by themselves: the same for all of them, and what only one of them can do wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from durable_graph.cache import BaseCache, CacheKey
 from durable_graph.errors import IntegrityError, StorageError
 from durable_graph.log.records import ThreadKey
 from durable_graph.testing import FakeClock
+from durable_graph_redis import RedisCache
 from durable_graph_sqlite import SqliteCache, SqliteSaver
+from tests.services import redis
 
 A: CacheKey = (("graph", "node"), "a")
 B: CacheKey = (("graph", "node"), "b")
@@ -27,7 +29,9 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest_asyncio.fixture(params=["memory", "sqlite"])
+@pytest_asyncio.fixture(
+    params=["memory", pytest.param("redis", marks=pytest.mark.services), "sqlite"]
+)
 async def cache(
     request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
 ) -> AsyncIterator[BaseCache]:
@@ -35,7 +39,11 @@ async def cache(
     if request.param == "memory":
         yield InMemoryCache(clock=clock)
         return
-    made = SqliteCache(tmp_path / "cache.db", clock=clock)
+    made: RedisCache | SqliteCache
+    if request.param == "redis":
+        made = RedisCache(redis.url(), prefix=redis.fresh_prefix(), clock=clock)
+    else:
+        made = SqliteCache(tmp_path / "cache.db", clock=clock)
     yield made
     await made.aclose()
 
@@ -119,6 +127,42 @@ async def test_a_file_is_bounded(tmp_path: Path, clock: FakeClock) -> None:
     db.close()
     with pytest.raises(ValueError, match="max_entries"):
         SqliteCache(tmp_path / "cache.db", max_entries=0)
+
+
+@pytest.mark.services
+async def test_a_redis_cache_is_bounded(clock: FakeClock) -> None:
+    """The oldest go; what is over goes a bit with each write; nothing is left of what is gone."""
+    with redis.private_server() as server:
+        cache = RedisCache(server.url, max_entries=10, clock=clock)
+        for number in range(200):
+            await cache.aset({(("n",), str(number)): (b"v", None)})
+        kept = await cache.aget([(("n",), str(number)) for number in range(200)])
+        assert [int(key) for _, key in kept] == list(range(190, 200))
+        await cache.aset({(("old",), str(n)): (b"v", 1.0) for n in range(5)})
+        await clock.advance(2.0)
+        await cache.aset({A: (b"v", None)})
+        assert server.ask("HLEN", "durable_graph:{durable_graph:cache}:results") == 6
+        await cache.aclear()
+        left = set(server.ask("KEYS", "*"))
+        assert left == {b"durable_graph:format", b"durable_graph:{durable_graph:cache}:count"}
+        await cache.aclose()
+    with pytest.raises(ValueError, match="max_entries"):
+        RedisCache("redis://a", max_entries=0)
+
+
+@pytest.mark.services
+async def test_a_redis_cache_is_shared_and_asks_for_nothing(clock: FakeClock) -> None:
+    """What one has kept others find, on a server that keeps nothing over its end."""
+    with redis.private_server() as server:
+        one, other = RedisCache(server.url, clock=clock), RedisCache.from_conn_string(server.url)
+        await one.aset({A: (b"1", None)})
+        assert await other.aget([A, B]) == {A: b"1"}
+        await one.aset({B: (b"2", 5.0)})
+        clock.set_wall(clock.time() - 3600)
+        assert await one.aget([A, B]) == {A: b"1"}
+        for cache in (one, other):
+            await cache.aclose()
+        assert repr(one) == f"<RedisCache Redis at 127.0.0.1:{server.port}>"
 
 
 async def test_a_file_outlives_its_process(tmp_path: Path, clock: FakeClock) -> None:

@@ -1,4 +1,4 @@
-"""Threads in a PostgreSQL database: `PostgresSaver`.
+"""Threads in a PostgreSQL database: `PostgresSaver`; and memory: `PostgresStore`.
 
 **What is where.** One schema holds it all, by default ``durable_graph``; the files in
 ``migrations`` beside this one say what is in it. It is made, and brought to the present version,
@@ -17,5 +17,6 @@ have one tenant, whatever its sessions say, is bound to it by an owner of the ta
 
 from durable_graph_postgres.backend import PostgresBackend
 from durable_graph_postgres.saver import PostgresSaver, open_saver
+from durable_graph_postgres.store import PostgresStore, open_store
 
-__all__ = ["PostgresBackend", "PostgresSaver", "open_saver"]
+__all__ = ["PostgresBackend", "PostgresSaver", "PostgresStore", "open_saver", "open_store"]

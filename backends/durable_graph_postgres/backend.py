@@ -41,12 +41,14 @@ from durable_graph.ports.backend import (
     checkpoint_path,
 )
 from durable_graph.ports.clock import Clock, SystemClock
+from durable_graph.ports.items import Items
 from durable_graph.ports.loops import PerLoop
 from durable_graph.ports.paging import cursor_of, place_of
 from durable_graph.ports.rows import head_values, until_commit
 from durable_graph_postgres.connections import Connections, Lent, Source
 from durable_graph_postgres.failures import FAILURES, is_lost, may_pass, translate, unreachable
 from durable_graph_postgres.guest import GuestError, host
+from durable_graph_postgres.items import PostgresItems, put_arguments
 from durable_graph_postgres.opening import Demands, Synchronous, examine, migrate
 from durable_graph_postgres.rows import (
     Found,
@@ -127,7 +129,7 @@ class PostgresBackend:
             )
         self.schema = checked_schema(schema)
         self.capabilities = Capabilities(
-            durable=True, shared=True, groups=True, transactions="async"
+            durable=True, shared=True, groups=True, transactions="async", stores=True
         )
         self.where = _where(dsn) if dsn is not None else "The database of the pool"
         self._dsn = dsn
@@ -155,27 +157,86 @@ class PostgresBackend:
 
     # -- the port ------------------------------------------------------------------------------
 
+    def keeps(self, items: Items) -> bool:
+        """Whether these are in the same schema; see `Remembering`."""
+        other = items.backend if isinstance(items, PostgresItems) else None
+        return other is not None and other.place == self.place
+
+    @property
+    def place(self) -> tuple[object, str]:
+        """What two backends on the same tables have in common."""
+        return self._pool if self._pool is not None else self._dsn, self.schema
+
+    @property
+    def patience(self) -> str:
+        """For how long to wait for a lock, as the server has it."""
+        return self._patience
+
     async def append(
         self, batch: Sequence[Append], beat: Process | None = None
     ) -> Sequence[Outcome]:
+        if any(append.puts for append in batch):
+            plain = [append for append in batch if not append.puts]
+            outcomes = iter(await self.append(plain, beat) if plain else ())
+            if beat is not None and not plain:
+                await self._append([], beat)
+            return [
+                await self._append_with_items(append) if append.puts else next(outcomes)
+                for append in batch
+            ]
         if len(batch) == 1:
             return await self._append(batch, beat)
         order = sorted(range(len(batch)), key=lambda place: batch[place].head.key)
         groups = [order]
         if self._row_security:  # each transaction is for one tenant
             groups = _by_tenant(batch, order)
-        outcomes: dict[int, Outcome] = {}
+        told: dict[int, Outcome] = {}
         for places in groups:
             answers = await self._append([batch[place] for place in places], beat)
-            outcomes.update(zip(places, answers, strict=True))
+            told.update(zip(places, answers, strict=True))
             beat = None
-        return [outcomes[place] for place in range(len(batch))]
+        return [told[place] for place in range(len(batch))]
 
     async def _append(self, batch: Sequence[Append], beat: Process | None) -> list[Outcome]:
         arguments = append_arguments(batch, beat, self._patience)
         tenant = batch[0].head.key.tenant if batch else None
         ((applied,),) = await self._fetch(tenant, "append", *arguments, writes=True)
         return [Outcome.APPLIED if done else Outcome.REFUSED for done in applied or ()]
+
+    async def _append_with_items(self, append: Append) -> Outcome:
+        """Extend a log, and put items, in one transaction."""
+
+        async def work(connection: Connection) -> Outcome:
+            transaction = connection.transaction()
+            await transaction.start()
+            outcome = Outcome.REFUSED
+            try:
+                outcome = await self._put_and_append(connection, append)
+            finally:
+                if outcome is Outcome.APPLIED:
+                    await transaction.commit()
+                elif not connection.is_closed():
+                    await transaction.rollback()
+            return outcome
+
+        return await self._call(work, writes=True)
+
+    async def _put_and_append(self, connection: Connection, append: Append) -> Outcome:
+        await connection.fetch(self._sql["patience"], self._patience, self._idle)
+        if self._row_security:
+            await connection.fetch(self._sql["tenant"], append.head.key.tenant)
+        found = await connection.fetchrow(self._sql["locked"], *append.head.key)
+        position = None if found is None else Position(*found)
+        if position == append.expected:
+            # The very first time; whoever asks again finds the log further on, and the items as
+            # others may have left them since.
+            for puts in append.puts:
+                arguments = put_arguments(puts.writes, puts.now, self._patience)
+                if await connection.fetchval(self._sql["put_items"], *arguments):
+                    return Outcome.CONFLICTING
+        appended = append_arguments([append], None, self._patience)
+        (done,) = await connection.fetchval(self._sql["append"], *appended)
+        return Outcome.APPLIED if done else Outcome.REFUSED
 
     async def transact(
         self,
@@ -373,6 +434,10 @@ class PostgresBackend:
 
     async def aclose(self) -> None:
         await self._sources.aclose()
+
+    async def fetch(self, name: str, *arguments: Any, writes: bool = False) -> list[Any]:
+        """The rows of a statement about items, which belong to no tenant."""
+        return await self._fetch(None, name, *arguments, writes=writes)
 
     # -- calls ---------------------------------------------------------------------------------
 

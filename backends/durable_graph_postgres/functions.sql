@@ -324,3 +324,95 @@ BEGIN
     RETURN true;
 END
 $$;
+
+
+-- Put items, all of them or none; returns the numbers of those whose condition does not hold.
+--
+-- Whoever writes an item holds its lock, so that what is compared is what is written over, also
+-- where nothing is there yet. The locks are taken in one order, and nothing else here waits.
+CREATE OR REPLACE FUNCTION {schema}.put_items(
+    patience   text,
+    moment     double precision,
+    namespaces bytea[],
+    keys       text[],
+    expected   bigint[],                    -- NULL: whatever is there; 0: nothing
+    fresh      boolean[],
+    versions   bigint[],                    -- NULL: the item is removed
+    createds   double precision[],
+    updateds   double precision[],
+    ttls       double precision[],
+    ends       double precision[],
+    checksums  bigint[],
+    contents   bytea[],
+    vectors_   bytea[],
+    swept      integer
+) RETURNS integer[] LANGUAGE plpgsql AS $$
+DECLARE
+    refused integer[];
+    lock    bigint;
+BEGIN
+    PERFORM set_config('lock_timeout', patience, true);
+    FOR lock IN
+        SELECT DISTINCT
+            hashtextextended('{schema}.items ' || encode(u.namespace, 'hex') || ' ' || u.key, 0)
+        FROM unnest(namespaces, keys) AS u (namespace, key)
+        ORDER BY 1
+    LOOP
+        PERFORM pg_advisory_xact_lock(lock);
+    END LOOP;
+    SELECT array_agg(u.number::integer) INTO refused
+    FROM unnest(namespaces, keys, expected) WITH ORDINALITY
+        AS u (namespace, key, expected, number)
+    LEFT JOIN {schema}.items AS i
+        ON i.namespace = u.namespace AND i.key = u.key
+        AND (i.expires IS NULL OR i.expires > moment)
+    WHERE u.expected <> coalesce(i.version, 0);
+    IF refused IS NOT NULL THEN
+        RETURN refused;
+    END IF;
+    DELETE FROM {schema}.items AS i
+    USING unnest(namespaces, keys, versions) AS u (namespace, key, version)
+    WHERE u.version IS NULL AND i.namespace = u.namespace AND i.key = u.key;
+    INSERT INTO {schema}.items AS i (
+        namespace, key, version, created, updated, ttl, expires, checksum, value, vectors
+    )
+    SELECT u.namespace, u.key, u.version,
+        CASE WHEN u.fresh OR p.created IS NULL THEN u.created ELSE p.created END,
+        u.updated, u.ttl, u.expires, u.checksum, u.content, u.vectors
+    FROM unnest(
+        namespaces, keys, fresh, versions, createds, updateds, ttls, ends, checksums, contents,
+        vectors_
+    ) AS u (
+        namespace, key, fresh, version, created, updated, ttl, expires, checksum, content, vectors
+    )
+    LEFT JOIN {schema}.items AS p
+        ON p.namespace = u.namespace AND p.key = u.key
+        AND (p.expires IS NULL OR p.expires > moment)
+    WHERE u.version IS NOT NULL
+    ON CONFLICT (namespace, key) DO UPDATE SET
+        version = excluded.version, created = excluded.created, updated = excluded.updated,
+        ttl = excluded.ttl, expires = excluded.expires, checksum = excluded.checksum,
+        value = excluded.value, vectors = excluded.vectors;
+    PERFORM {schema}.sweep_items(moment, swept);
+    RETURN '{}';
+END
+$$;
+
+
+-- Remove some of what has expired; returns how many items.
+CREATE OR REPLACE FUNCTION {schema}.sweep_items(moment double precision, most integer)
+RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    gone integer;
+BEGIN
+    WITH over AS MATERIALIZED (
+        SELECT i.namespace, i.key FROM {schema}.items AS i
+        WHERE i.expires <= moment ORDER BY i.expires LIMIT most
+        FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM {schema}.items AS i USING over
+    WHERE i.namespace = over.namespace AND i.key = over.key;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END
+$$;

@@ -178,3 +178,61 @@ WHERE t.tenant = $1 AND ($2::text IS NULL OR coalesce(t.status, 'new') = $2)
     AND c.terms @> $8::text[] AND c.tenant = $1 AND c.expires <= $9
 ORDER BY t.updated DESC, t.thread DESC
 LIMIT $7;
+
+-- name: put_items
+SELECT {schema}.put_items(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+);
+
+-- name: sweep_items
+SELECT {schema}.sweep_items($1, $2);
+
+-- name: fetch_items
+SELECT i.namespace, i.key, i.version, i.created, i.updated, i.ttl, i.expires, i.checksum, i.value,
+    NULL::bytea
+FROM unnest($1::bytea[], $2::text[]) AS u (namespace, key)
+JOIN {schema}.items AS i USING (namespace, key)
+WHERE i.expires IS NULL OR i.expires > $3;
+
+-- name: scan_items
+-- The last that were put, from an entry on.
+SELECT i.namespace, i.key, i.version, i.created, i.updated, i.ttl, i.expires, i.checksum, i.value,
+    CASE WHEN $8::boolean THEN i.vectors END
+FROM {schema}.items AS i
+WHERE i.namespace >= $1 AND i.namespace < $2 AND (i.expires IS NULL OR i.expires > $3)
+    AND ($4::bigint IS NULL OR (i.version, i.namespace, i.key) < ($4, $5::bytea, $6::text))
+ORDER BY i.version DESC, i.namespace DESC, i.key DESC
+LIMIT $7;
+
+-- name: item_namespaces
+-- From one to the next, over however many items lie between them.
+WITH RECURSIVE found (namespace, number) AS (
+    (
+        SELECT i.namespace, 1 FROM {schema}.items AS i
+        WHERE i.namespace > $1 AND i.namespace < $2 AND (i.expires IS NULL OR i.expires > $3)
+        ORDER BY i.namespace LIMIT 1
+    )
+    UNION ALL
+    SELECT n.namespace, f.number + 1 FROM found AS f CROSS JOIN LATERAL (
+        SELECT i.namespace FROM {schema}.items AS i
+        WHERE i.namespace > f.namespace AND i.namespace < $2
+            AND (i.expires IS NULL OR i.expires > $3)
+        ORDER BY i.namespace LIMIT 1
+    ) AS n
+    WHERE f.number < $4
+)
+SELECT namespace FROM found ORDER BY namespace;
+
+-- name: prolong_items
+-- What others are writing at this moment has a new time anyway.
+WITH found AS MATERIALIZED (
+    SELECT i.namespace, i.key, u.expires
+    FROM unnest($1::bytea[], $2::text[], $3::bigint[], $4::double precision[])
+        AS u (namespace, key, version, expires)
+    JOIN {schema}.items AS i
+        ON i.namespace = u.namespace AND i.key = u.key AND i.version = u.version
+    WHERE i.expires > $5
+    FOR UPDATE OF i SKIP LOCKED
+)
+UPDATE {schema}.items AS i SET expires = found.expires FROM found
+WHERE i.namespace = found.namespace AND i.key = found.key;

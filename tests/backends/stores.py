@@ -14,9 +14,10 @@ from _pytest.mark import ParameterSet
 from durable_graph import InMemoryStore
 from durable_graph.encryption import Encryption, LocalKeys
 from durable_graph.testing.store_contract import StoreFactory, StoreStorage
+from durable_graph_postgres import PostgresStore
 from durable_graph_redis import RedisStore
 from durable_graph_sqlite import SqliteStore
-from tests.services import redis
+from tests.services import postgres, redis
 
 __all__ = ["SERVICES", "STORES", "stores"]
 
@@ -68,6 +69,21 @@ async def on_redis(**settings: Any) -> AsyncIterator[StoreStorage]:
 
 
 @asynccontextmanager
+async def on_postgres(**settings: Any) -> AsyncIterator[StoreStorage]:
+    """In a schema of its own of a PostgreSQL database."""
+    address, schema = postgres.dsn(), postgres.fresh_schema()
+    opened: list[PostgresStore] = []
+
+    async def reopen() -> PostgresStore:
+        opened.append(PostgresStore(address, schema=schema, **settings))
+        return opened[-1]
+
+    yield StoreStorage(await reopen(), reopen)
+    for store in opened:
+        await store.aclose()
+
+
+@asynccontextmanager
 async def encrypted(**settings: Any) -> AsyncIterator[StoreStorage]:
     """The same with every value encrypted."""
     keys = LocalKeys({"2026": bytes(range(32))})
@@ -78,13 +94,14 @@ async def encrypted(**settings: Any) -> AsyncIterator[StoreStorage]:
 STORES: dict[str, StoreFactory] = {
     "encrypted-sqlite": encrypted,
     "memory": memory,
+    "postgres": on_postgres,
     "redis": on_redis,
     "sqlite": sqlite,
     "sqlite-in-memory": sqlite_in_memory,
 }
 """Factories for `check_store`, by name."""
 
-SERVICES: Final = frozenset({"redis"})
+SERVICES: Final = frozenset({"postgres", "redis"})
 """Those that need a server."""
 
 

@@ -85,7 +85,7 @@ def test_every_row_that_is_there_names_a_test(tests: set[str]) -> None:
         ("Supersteps", 12),
         ("Commands", 10),
         ("Runtime", 9),
-        ("Stores", 13),
+        ("Stores", 14),
         ("Questions", 20),
         ("Functions", 15),
         ("Policies", 18),

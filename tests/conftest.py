@@ -14,27 +14,58 @@ from _pytest.mark import ParameterSet
 from durable_graph import InMemorySaver
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
+from durable_graph_dynamodb import DynamoDBSaver
 from durable_graph_postgres import PostgresSaver
 from durable_graph_redis import RedisSaver
 from durable_graph_sqlite import SqliteSaver
-from tests.services import postgres, redis
+from tests.services import aws, postgres, redis
 
 SAVERS: dict[str, Callable[[Path], Saver]] = {
+    "dynamodb": lambda folder: DynamoDBSaver(
+        aws.fresh_name(), create=True, session=aws.session(), **aws.options()
+    ),
     "memory": lambda folder: InMemorySaver(),
     "postgres": lambda folder: PostgresSaver(postgres.dsn(), schema=postgres.emptied_schema()),
     "redis": lambda folder: RedisSaver(redis.url(), prefix=redis.fresh_prefix()),
     "sqlite": lambda folder: SqliteSaver(folder / "threads.db"),
 }
-SERVICES = {"postgres", "redis"}
+SERVICES = {"dynamodb", "postgres", "redis"}
 """Savers that need a server."""
+
+SLOW = {"dynamodb"}
+"""Savers whose server takes long for an answer. They are tried where storage has most to do."""
+
+FOR_SLOW = (
+    "runtime/calls/test_ownership.py",
+    "runtime/persistence/test_answers.py",
+    "runtime/persistence/test_archive.py",
+    "runtime/persistence/test_tenants.py",
+    "runtime/persistence/test_threads.py",
+)
 
 
 def savers() -> list[ParameterSet]:
-    """The names of all of them, as parameters of tests."""
+    """The names of all savers, as parameters of fixtures and tests."""
     return [
         pytest.param(name, marks=[pytest.mark.services] if name in SERVICES else [])
         for name in SAVERS
     ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would take a slow saver minutes and say nothing new."""
+    left_out = [
+        item
+        for item in items
+        if isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and SLOW.intersection(map(str, item.callspec.params.values()))
+        and {"saver", "cold"}.intersection(item.callspec.params)
+        and not item.path.as_posix().endswith(FOR_SLOW)
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
 
 
 @pytest_asyncio.fixture(params=savers())

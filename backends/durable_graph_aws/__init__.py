@@ -2,6 +2,14 @@
 
 from durable_graph_aws.errors import NothingDoneError, code_of
 from durable_graph_aws.options import AwsOptions, options_of
-from durable_graph_aws.service import Service, to_its_end
+from durable_graph_aws.service import Service, to_its_end, together
 
-__all__ = ["AwsOptions", "NothingDoneError", "Service", "code_of", "options_of", "to_its_end"]
+__all__ = [
+    "AwsOptions",
+    "NothingDoneError",
+    "Service",
+    "code_of",
+    "options_of",
+    "to_its_end",
+    "together",
+]

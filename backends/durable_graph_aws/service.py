@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
@@ -14,9 +14,10 @@ from durable_graph_aws.options import AwsOptions
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
-__all__ = ["Service", "to_its_end"]
+__all__ = ["Service", "to_its_end", "together"]
 
 T = TypeVar("T")
+ThingT = TypeVar("ThingT")
 ClientT = TypeVar("ClientT")
 
 _FIRST_WAIT = 0.05
@@ -58,11 +59,6 @@ class Service(Generic[ClientT]):
     def loops(self) -> int:
         """How many event loops have connections of their own."""
         return self._clients.count
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._clients.closed
 
     async def again(self, work: Callable[[ClientT], Awaitable[T]], what: str) -> T:
         """Ask something that may be asked any number of times: what reads, or writes what is the
@@ -146,3 +142,32 @@ async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
     if not task.cancelled():
         task.exception()  # nobody is told, and nobody need be
     raise cancelled
+
+
+async def together(
+    work: Callable[[ThingT], Awaitable[T]], things: Iterable[ThingT], *, at_once: int = 8
+) -> list[T]:
+    """Do something with each of several things, some at once; the results in their order.
+
+    All are done before this returns, also if some fail; then it raises the first error.
+    """
+    gate = asyncio.Semaphore(at_once)
+    results: dict[int, T] = {}
+    errors: list[Exception] = []
+
+    async def one(place: int, thing: ThingT) -> None:
+        async with gate:
+            try:
+                results[place] = await work(thing)
+            except Exception as error:
+                errors.append(error)
+
+    everything = list(things)
+    if len(everything) == 1:
+        return [await work(everything[0])]
+    async with asyncio.TaskGroup() as group:
+        for place, thing in enumerate(everything):
+            group.create_task(one(place, thing))
+    if errors:
+        raise errors[0]
+    return [results[place] for place in range(len(everything))]

@@ -19,11 +19,13 @@ from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing.contract import Factory, Storage
 from durable_graph.testing.simulation import SimulatedStorage
 from durable_graph_aws import AwsOptions
+from durable_graph_dynamodb import DynamoDBBackend
 from durable_graph_postgres import PostgresBackend
 from durable_graph_redis import RedisBackend
 from durable_graph_s3 import S3Backend
 from durable_graph_s3.bucket import Bucket
 from durable_graph_sqlite.backend import SqliteBackend
+from tests.backends.dynamodb_raw import RawDynamoDB
 from tests.backends.encrypted import encrypted
 from tests.backends.postgres_raw import RawPostgres
 from tests.backends.redis_raw import RawRedis
@@ -185,7 +187,38 @@ async def on_s3() -> AsyncIterator[Storage]:
         await backend.aclose()
 
 
+@asynccontextmanager
+async def on_dynamodb() -> AsyncIterator[Storage]:
+    """In a table of its own, on moto's server."""
+    table, options = aws.fresh_name(), AwsOptions(**aws.options())
+    opened: list[DynamoDBBackend] = []
+    open = partial(DynamoDBBackend, table, options, create=True)
+
+    async def reopen() -> DynamoDBBackend:
+        opened.append(open(session=aws.session()))
+        return opened[-1]
+
+    def line() -> AbstractAsyncContextManager[TcpLine]:
+        to = urlsplit(aws.endpoint())
+        return tcp_line(
+            to.hostname or "",
+            to.port or 80,
+            lambda port: DynamoDBBackend(
+                table,
+                replace(options, endpoint_url=f"http://127.0.0.1:{port}"),
+                create=True,
+                session=aws.session(),
+            ),
+        )
+
+    raw = RawDynamoDB(table, options)
+    yield Storage(await reopen(), reopen, elsewhere=open, raw=raw, line=line)
+    for backend in opened:
+        await backend.aclose()
+
+
 STORAGES: dict[str, Factory] = {
+    "dynamodb": on_dynamodb,
     "encrypted-memory": encrypted(memory),
     "encrypted-postgres": encrypted(on_postgres),
     "encrypted-redis": encrypted(on_redis),
@@ -202,7 +235,15 @@ STORAGES: dict[str, Factory] = {
 """Factories for `check_backend`, by name."""
 
 SERVICES: Final = frozenset(
-    {"encrypted-postgres", "encrypted-redis", "postgres", "redis", "redis-cluster", "s3"}
+    {
+        "dynamodb",
+        "encrypted-postgres",
+        "encrypted-redis",
+        "postgres",
+        "redis",
+        "redis-cluster",
+        "s3",
+    }
 )
 """Those that need a server."""
 

@@ -41,6 +41,7 @@ from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.testing import FakeClock
 from durable_graph.testing.contract_kit import Log, commit, mark, message, process, results
 from durable_graph_aws import AwsOptions
+from durable_graph_dynamodb import DynamoDBBackend
 from durable_graph_postgres import PostgresBackend
 from durable_graph_redis import RedisBackend
 from durable_graph_s3 import S3Backend
@@ -400,6 +401,29 @@ class OnRedis(Machine):
 def test_redis_does_what_the_model_does() -> None:
     """Whatever is done to both, Redis gives the answers of the in-memory model."""
     run_state_machine_as_test(OnRedis, settings=RUNS)
+
+
+class OnDynamoDB(Machine):
+    """The model and a table of its own."""
+
+    own_clock = False
+
+    def open(self) -> Backend:
+        """An instance on the same storage."""
+        if not hasattr(self, "table"):
+            self.table = aws.fresh_name()
+        options = AwsOptions.of(aws.options())
+        return DynamoDBBackend(
+            self.table, options, create=True, session=aws.session(), clock=self.clock
+        )
+
+
+@pytest.mark.services
+@pytest.mark.timeout(3600 if TORTURE else 300)
+def test_dynamodb_does_what_the_model_does() -> None:
+    """Whatever is done to both, DynamoDB gives the answers of the in-memory model."""
+    few = settings(RUNS, max_examples=100 if TORTURE else 3, stateful_step_count=15)
+    run_state_machine_as_test(OnDynamoDB, settings=few)
 
 
 class OnS3(Machine):

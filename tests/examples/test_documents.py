@@ -14,6 +14,7 @@ from functools import cache
 import pytest
 
 import durable_graph
+import durable_graph_dynamodb
 import durable_graph_postgres
 import durable_graph_redis
 import durable_graph_s3
@@ -26,6 +27,7 @@ PUBLIC = {
     name
     for module in (
         durable_graph,
+        durable_graph_dynamodb,
         durable_graph_postgres,
         durable_graph_redis,
         durable_graph_s3,

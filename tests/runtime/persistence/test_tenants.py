@@ -116,6 +116,23 @@ async def test_a_run_of_one_tenant_is_not_in_the_way_of_another(
     assert (await run)["items"] == ["done"]
 
 
+async def test_a_run_that_was_left_is_waited_for_in_the_same_thread_of_another(
+    saver: Saver, config: RunnableConfig
+) -> None:
+    """A node that watches a thread of another tenant, which has its own thread's name, and leaves
+    it, finds it at rest: that is not the run which the node is part of."""
+    words = [says(word) for word in "abc"]
+    theirs = chain(*zip("abc", words, strict=True), saver=saver.for_tenant("globex"))
+
+    async def node(state: Items) -> Items:
+        async for _ in theirs.astream({}, config, stream_mode="updates"):
+            break
+        return {"items": [len((await theirs.ainvoke(None, config))["items"])]}
+
+    ours = chain(("node", node), saver=saver.for_tenant("acme"))
+    assert (await ours.ainvoke({}, config))["items"] == [3]
+
+
 async def test_keys_of_effects_differ_between_tenants(saver: Saver) -> None:
     """Also where two tenants' ids came out the same, and also those of a graph within that keeps
     no state: no service takes the call of one tenant for that of another."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
@@ -13,11 +13,14 @@ from durable_graph import Command, InMemorySaver, interrupt
 from durable_graph.errors import (
     ConfigError,
     IntegrityError,
+    OutcomeUnknownError,
     ThreadBusyError,
     ThreadExistsError,
     ThreadNotFoundError,
 )
+from durable_graph.log.records import ThreadKey
 from durable_graph.ports.backend import Card
+from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.saver import Saver
 from durable_graph.testing.clock import FakeClock
 from durable_graph.threads import Retention
@@ -184,6 +187,25 @@ async def test_none_of_many_who_tag_at_once_is_lost(saver: Saver) -> None:
     wanted = [f"tag {number}" for number in range(8)]
     await asyncio.gather(*(saver.threads.tag("t", tag) for tag in wanted))
     assert (await saver.threads.get("t")).tags == tuple(wanted)
+
+
+async def test_a_label_whose_answer_was_lost_is_asked_for_again() -> None:
+    """And is there once; of a creation the one who asked is the one who has created it."""
+
+    class Lossy(InMemoryBackend):
+        async def label(self, thread: ThreadKey, card: Card) -> bool:
+            stored = await super().label(thread, card)
+            if card.version not in self.lost:
+                self.lost.add(card.version)
+                raise OutcomeUnknownError("The answer was lost.")
+            return stored
+
+        lost: ClassVar[set[int]] = set()
+
+    saver = Saver(Lossy())
+    assert (await saver.threads.create("t", owner="ann")).owner == "ann"
+    assert (await saver.threads.tag("t", "a")).tags == ("a",)
+    assert [entry.what for entry in await collect(saver.audit("t"))] == ["created", "changed"]
 
 
 async def test_a_thread_is_labelled_while_it_is_run(saver: Saver) -> None:

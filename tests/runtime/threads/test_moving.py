@@ -28,16 +28,21 @@ from durable_graph.ports.threadfile import read_thread, write_thread
 from durable_graph.saver import Saver
 from durable_graph.testing.crash import Crash, CrashingBackend
 from durable_graph.threads import Retention
+from durable_graph_sqlite import SqliteSaver
 from tests.conftest import SAVERS
 from tests.conftest import thread as named
+from tests.runtime.encryption.kit import encrypted
 from tests.runtime.kit import Items, chain, collect, fan, history, reached, says
 
 
-@pytest_asyncio.fixture(params=["memory", "sqlite"])
+@pytest_asyncio.fixture(params=["memory", "sqlite", "encrypted"])
 async def other(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Saver]:
     """A second saver, over storage of its own."""
     (tmp_path / "other").mkdir()
-    made = SAVERS[request.param](tmp_path / "other")
+    if request.param == "encrypted":
+        made: Saver = SqliteSaver(tmp_path / "other" / "threads.db", encryption=encrypted())
+    else:
+        made = SAVERS[request.param](tmp_path / "other")
     yield made
     await made.aclose()
 
@@ -92,6 +97,23 @@ async def test_who_did_what_moves_with_the_thread(saver: Saver, other: Saver) ->
     here, there = await collect(saver.audit("t")), await collect(other.audit("u"))
     assert there[:-1] == here
     assert (there[-1].what, there[-1].by, there[-1].detail) == ("imported", "root", "was t")
+
+
+async def test_a_thread_comes_back_as_it_went(saver: Saver, other: Saver) -> None:
+    """Record for record, whatever kept it meanwhile; and can be audited and pruned there."""
+    await a_life(saver)
+    await other.threads.import_(await saver.threads.export("t"))
+    await saver.threads.import_(await other.threads.export("t"), "back")
+    old, new = [read_thread(await saver.threads.export(name)) for name in ("t", "back")]
+    assert (old.records, old.blobs) == (new.records, new.blobs)
+    told = await collect(other.audit("t"))
+    assert [entry for entry in await collect(saver.audit("back")) if entry.record] == [
+        entry for entry in told if entry.record
+    ]
+    await other.threads.sweep(Retention(keep_last=1))
+    assert await other.threads.verify("t") == []
+    await other.threads.delete("t", by="root")
+    assert [info async for info in other.threads.list()] == []
 
 
 async def test_a_thread_that_nothing_is_known_of_gets_no_card(saver: Saver, other: Saver) -> None:

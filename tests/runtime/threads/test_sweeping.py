@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from durable_graph import Command, InMemorySaver, interrupt
@@ -213,6 +214,13 @@ _DONE = st.lists(
 )
 
 
+@settings(
+    max_examples=1000 if "DURABLE_GRAPH_TORTURE" in os.environ else 60,
+    deadline=None,
+    derandomize="DURABLE_GRAPH_TORTURE" not in os.environ,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(_DONE, st.integers(1, 3), st.sampled_from([None, 0.0, 3.0]))
 async def test_nothing_is_cut_that_somebody_may_go_on_from(
     done: list[tuple[str, int]], last: int, seconds: float | None

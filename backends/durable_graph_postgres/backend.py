@@ -139,7 +139,8 @@ class PostgresBackend:
         self._busy_timeout = busy_timeout
         self._call_timeout = call_timeout
         self._patience = f"{max(1, round(1000 * busy_timeout))}ms"
-        self._idle = f"{max(1, round(1000 * call_timeout))}ms"
+        # Longer than a guest may take: he is told so by us, and not by a connection that is gone.
+        self._idle = f"{round(2000 * call_timeout) + 1}ms"
         self._prepared = prepared
         self._row_security = row_security
         self._demands = Demands(schema, synchronous, allow_weaker, row_security, self._patience)
@@ -536,21 +537,29 @@ class PostgresBackend:
         writes: bool,
         limit: float,
     ) -> T:
-        connection = await source.take()
         self._calls += 1
-        try:
-            async with asyncio.timeout(limit):
-                return await work(connection)
-        except FAILURES as error:
-            if is_lost(error):
-                self._lost += 1
+        again = not writes
+        while True:
+            connection = await source.take()
+            try:
+                async with asyncio.timeout(limit):
+                    return await work(connection)
+            except FAILURES as error:
+                if is_lost(error):
+                    self._lost += 1
+                    connection.terminate()
+                    # A connection may have died while nobody used it. To read once more on
+                    # another one does no harm; what was to be written may be written by now.
+                    if again and not isinstance(error, TimeoutError):
+                        again = False
+                        source.forget()
+                        continue
+                raise translate(error, self.where, writes=writes) from error
+            except asyncio.CancelledError:  # its loop ends; what the server makes of it is unknown
                 connection.terminate()
-            raise translate(error, self.where, writes=writes) from error
-        except asyncio.CancelledError:  # its loop ends; what the server makes of it is unknown
-            connection.terminate()
-            raise
-        finally:
-            await source.give_back(connection)
+                raise
+            finally:
+                await source.give_back(connection)
 
     async def _reset(self, connection: Connection) -> None:
         """Set back what a guest may have set in the session, or else close it."""

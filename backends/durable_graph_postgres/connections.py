@@ -42,6 +42,10 @@ class Source(Protocol):
         """Let others have it; one that was closed is gone."""
         ...
 
+    def forget(self) -> None:
+        """Close those that nobody uses: what has happened to one has probably happened to all."""
+        ...
+
     async def aclose(self) -> None:
         """Wait until all of them were given back, and close them."""
         ...
@@ -140,16 +144,19 @@ class Connections:
         self._closed = True
         while self._waiting:
             self._wake(None)
-        while self._idle:
-            connection = self._idle.pop()
-            self._drop(connection)
-            # What was acknowledged does not depend on how this ends, nor does anybody wait for it.
-            connection.terminate()
+        self.forget()
         await asyncio.sleep(0)  # in which the loop lets go of them
         while self._count:
             if self._empty is None:
                 self._empty = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._empty)
+
+    def forget(self) -> None:
+        """Close those that nobody uses, and wait for nothing."""
+        while self._idle:
+            connection = self._idle.pop()
+            self._drop(connection)
+            connection.terminate()
 
     def abandon(self) -> None:
         """Let go of connections whose event loop is gone."""
@@ -258,6 +265,9 @@ class Lent:
             self._used -= 1
             if self._used == 0 and self._empty is not None and not self._empty.done():
                 self._empty.set_result(None)
+
+    def forget(self) -> None:
+        """Nothing: the pool sees to it."""
 
     async def aclose(self) -> None:
         """Wait until all that were taken are given back; the pool stays open."""

@@ -176,8 +176,12 @@ async def migrate(
             schema,
         )
         version = await _version(connection, demands, where) if there else 0
-        if version == 0:
-            await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        if version == 0 and not await connection.fetchval(
+            # IF NOT EXISTS would want the right to make one, whether it exists or not.
+            "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)",
+            schema,
+        ):
+            await connection.execute(f'CREATE SCHEMA "{schema}"')
         wanted = migrations(schema)[version:to]
         for number, migration in enumerate(wanted, version + 1):
             await connection.execute(migration)

@@ -28,7 +28,16 @@ from typing import Any, Final
 
 import pytest
 
-__all__ = ["Server", "dsn", "emptied_schema", "fresh_schema", "own_server", "server", "sql"]
+__all__ = [
+    "Server",
+    "dsn",
+    "emptied_schema",
+    "fresh_schema",
+    "own_server",
+    "server",
+    "sql",
+    "unprivileged",
+]
 
 _NAMED: Final = "DURABLE_GRAPH_TEST_POSTGRES"
 _SETTINGS: Final = {
@@ -62,7 +71,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
         self.dsn = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self._as_user = _unprivileged(folder)
+        self._as_user = unprivileged(folder)
         self._run(
             *("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "-E", "UTF8"),
             *("--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C", "--no-sync"),
@@ -281,7 +290,7 @@ def _version(program: Path) -> float:
         return 0.0
 
 
-def _unprivileged(folder: Path) -> dict[str, Any]:
+def unprivileged(folder: Path) -> dict[str, Any]:
     """How to run as somebody that PostgreSQL agrees to run as: anybody but root."""
     if os.geteuid() != 0:
         return {}

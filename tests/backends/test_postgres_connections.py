@@ -1,0 +1,274 @@
+"""Connections to PostgreSQL: few for many runs, poolers, the user's pools, sessions that die."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from durable_graph.errors import ConfigError, StorageBusyError, StorageClosedError, StorageError
+from durable_graph.testing.contract_kit import Log, commit, expect_log, process, write
+from durable_graph_postgres import PostgresBackend, PostgresSaver
+from tests.backends.kit import counting, result_of, thread
+from tests.services import postgres
+
+pytestmark = pytest.mark.services
+
+
+async def test_a_hundred_runs_on_two_connections() -> None:
+    """What they write goes out together; there are never more connections."""
+    saver = PostgresSaver(postgres.dsn(), schema=postgres.emptied_schema(), max_connections=2)
+    graph = counting(saver, 5)
+    runs = (graph.ainvoke({"items": ["begin"]}, thread(f"t{n}")) for n in range(100))
+    assert await asyncio.gather(*runs) == [result_of(5)] * 100
+    assert saver.backend.statistics()["connections"] <= 2
+    assert saver.statistics().batches < saver.statistics().writes / 3
+    await saver.aclose()
+
+
+async def test_there_is_an_end_to_waiting_for_one() -> None:
+    """While others keep all of them, a call gives up in time; nothing was written."""
+    backend = PostgresBackend(
+        postgres.dsn(), schema=postgres.emptied_schema(), max_connections=1, busy_timeout=0.5
+    )
+    log, free = Log(), asyncio.Event()
+    await write(backend, log, commit("c1"))
+
+    async def work(connection: Any) -> Any:
+        await free.wait()
+        return log.next(commit("c2"))
+
+    keeping = asyncio.ensure_future(backend.transact(log.key, log.position, work))
+    while backend.statistics()["idle"]:
+        await asyncio.sleep(0)
+    with pytest.raises(StorageBusyError, match="connections to PostgreSQL were in use"):
+        await backend.read(log.key)
+    free.set()
+    stored = await keeping
+    assert stored is not None
+    log.accept(stored)
+    await expect_log(backend, log)
+    await backend.aclose()
+
+
+async def test_a_thread_that_is_locked_is_busy() -> None:
+    """Who waits for another transaction's lock gives up in time, and has written nothing."""
+    backend = PostgresBackend(postgres.dsn(), schema=postgres.emptied_schema(), busy_timeout=0.5)
+    log = Log()
+    await write(backend, log, commit("c1"))
+    other = await asyncpg.connect(postgres.dsn())
+    locked = other.transaction()
+    await locked.start()
+    await other.execute(f"SELECT FROM {backend.schema}.threads FOR UPDATE")
+    with pytest.raises(StorageBusyError, match="kept it locked"):
+        await backend.append([log.next(commit("c2"))])
+    await locked.rollback()
+    await other.close()
+    await expect_log(backend, log)
+    await write(backend, log, commit("c2"))
+    await backend.aclose()
+
+
+async def test_sessions_that_die_are_replaced() -> None:
+    """Idle ones without anybody's notice; a thread goes on whatever was ended."""
+    saver = PostgresSaver(postgres.dsn(), schema=postgres.emptied_schema())
+    graph = counting(saver, 3)
+    for number in range(4):
+        done = await graph.ainvoke({"items": ["begin"]}, thread(f"t{number}"))
+        assert done == result_of(3)
+        await postgres.sql(
+            postgres.dsn(),
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        )
+    await saver.aclose()
+
+
+async def test_sessions_are_ended_at_random_under_load() -> None:
+    """Every run comes to its end, and its thread is whole."""
+    saver = PostgresSaver(postgres.dsn(), schema=postgres.emptied_schema())
+    graph = counting(saver, 20)
+    config = [thread(f"t{n}") for n in range(20)]
+    stop = asyncio.Event()
+
+    async def end_sessions() -> int:
+        ended = 0
+        while not stop.is_set():
+            rows = await postgres.sql(
+                postgres.dsn(),
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                " AND random() < 0.5",
+            )
+            ended += len(rows)
+        return ended
+
+    ending = asyncio.ensure_future(end_sessions())
+
+    async def to_the_end(config: Any) -> Any:
+        given: Any = {"items": ["begin"]}
+        for _ in range(100):
+            try:
+                return await graph.ainvoke(given, config)
+            except StorageError:  # it says what became of it; calling again finds out
+                state = await again(lambda: graph.aget_state(config))
+                given = None if state.values else given
+        raise AssertionError("It does not end.")
+
+    async def again(call: Any) -> Any:
+        for _ in range(100):
+            try:
+                return await call()
+            except StorageError:
+                continue
+        raise AssertionError("It is not answered.")
+
+    results = await asyncio.gather(*map(to_the_end, config))
+    stop.set()
+    assert await ending > 0
+    assert results == [result_of(20)] * 20
+    for each in config:
+        assert await saver.averify(each["configurable"]["thread_id"]) == []
+    await saver.aclose()
+
+
+async def test_a_server_that_does_not_answer() -> None:
+    """A call is given up in time, and the next goes on where the server does."""
+    with postgres.own_server() as server:
+        backend = PostgresBackend(server.dsn, busy_timeout=1.0, call_timeout=1.0)
+        log = Log()
+        await write(backend, log, commit("c1"))
+        server.freeze()
+        append = log.next(commit("c2"))
+        try:
+            async with asyncio.timeout(20):
+                with pytest.raises(StorageError, match="did not answer in time"):
+                    await backend.append([append])
+                with pytest.raises(StorageBusyError):
+                    await backend.read(log.key)
+        finally:
+            server.thaw()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await backend.append([append])
+                    break
+                except StorageError:
+                    continue
+        log.accept(append)
+        await expect_log(backend, log)
+        await backend.aclose()
+
+
+# -- pools of the user's ---------------------------------------------------------------------------
+
+
+async def test_a_pool_of_the_users() -> None:
+    """It is used, given back, and not closed."""
+    async with asyncpg.create_pool(postgres.dsn(), min_size=1, max_size=2) as pool:
+        saver = PostgresSaver(pool=pool, schema=postgres.emptied_schema())
+        graph = counting(saver, 3)
+        runs = (graph.ainvoke({"items": ["begin"]}, thread(f"t{n}")) for n in range(10))
+        assert await asyncio.gather(*runs) == [result_of(3)] * 10
+        await saver.aclose()
+        assert await pool.fetchval("SELECT 1") == 1
+        assert pool.get_idle_size() == pool.get_size()
+        with pytest.raises(StorageClosedError):
+            await saver.backend.beat(None)
+
+
+async def test_other_loops_do_not_touch_a_pool() -> None:
+    """What they ask for is done by the pool's own loop; if that cannot be, it is said."""
+    async with asyncpg.create_pool(postgres.dsn(), min_size=1, max_size=2) as pool:
+        backend = PostgresBackend(pool=pool, schema=postgres.emptied_schema(), busy_timeout=1.0)
+        await backend.beat(process("here"))
+
+        def elsewhere() -> list[str]:
+            return [entry.process.id for entry in asyncio.run(_beat(backend))]
+
+        assert await asyncio.to_thread(elsewhere) == ["here"]
+        caught: list[BaseException] = []
+
+        def blocked() -> None:
+            try:
+                asyncio.run(_beat(backend))
+            except ConfigError as error:
+                caught.append(error)
+
+        waiting = threading.Thread(target=blocked)
+        waiting.start()
+        waiting.join()  # the pool's loop is this one, which waits
+        assert "waits for this call" in str(caught[0])
+        await backend.aclose()
+
+
+async def _beat(backend: PostgresBackend) -> Any:
+    return await backend.beat(None)
+
+
+# -- poolers ---------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def pgbouncer(dsn: str) -> AsyncIterator[str]:
+    """A pooler that gives each transaction another session; the address to use instead."""
+    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+    if not Path(program).exists():
+        pytest.skip("there is no pgbouncer here: run `make services`")
+    to = urlsplit(dsn)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "users").write_text(f'"{to.username}" ""\n')
+        (Path(folder) / "ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={to.port} user={to.username}\n"
+            f"[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\nunix_socket_dir=\n"
+            f"auth_type=any\nauth_file={folder}/users\npool_mode=transaction\n"
+            f"default_pool_size=3\nserver_round_robin=1\n"
+        )
+        if postgres.unprivileged(Path(folder)):
+            (Path(folder) / "users").chmod(0o644)
+            (Path(folder) / "ini").chmod(0o644)
+        pooler = subprocess.Popen(
+            [program, "-q", f"{folder}/ini"], **postgres.unprivileged(Path(folder))
+        )
+        try:
+            for _ in range(200):
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                    break
+                except OSError:
+                    await asyncio.sleep(0.02)
+            yield to._replace(netloc=f"{to.username}@127.0.0.1:{port}").geturl()
+        finally:
+            pooler.terminate()
+            pooler.wait(timeout=30)
+
+
+async def test_through_a_pooler() -> None:
+    """With no prepared statements kept, each transaction may have another session."""
+    async with pgbouncer(postgres.dsn()) as address:
+        saver = PostgresSaver(address, schema=postgres.fresh_schema(), prepared=False)
+        graph = counting(saver, 5)
+        runs = (graph.ainvoke({"items": ["begin"]}, thread(f"t{n}")) for n in range(20))
+        assert await asyncio.gather(*runs) == [result_of(5)] * 20
+        for number in range(20):
+            assert await saver.averify(f"t{number}") == []
+        history = [s async for s in graph.aget_state_history(thread("t1"))]
+        state = await graph.aget_state(history[-2].config)
+        assert state.checkpoint_id == history[-2].checkpoint_id
+        await saver.aclose()

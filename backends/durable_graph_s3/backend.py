@@ -245,7 +245,7 @@ class S3Backend:
         unless: Position | None = None,
     ) -> Reading | None:
         async def work(manifest: Manifest, log: Log) -> Reading | None:
-            head, messages = manifest.head, tuple(manifest.waiting)
+            head, messages = manifest.head, list(manifest.waiting)
             if head is None:
                 _refuse_archived(manifest)
                 return None

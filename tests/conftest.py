@@ -17,6 +17,7 @@ from durable_graph.types import RunnableConfig
 from durable_graph_dynamodb import DynamoDBSaver
 from durable_graph_postgres import PostgresSaver
 from durable_graph_redis import RedisSaver
+from durable_graph_s3 import S3Saver
 from durable_graph_sqlite import SqliteSaver
 from tests.services import aws, postgres, redis
 
@@ -27,12 +28,15 @@ SAVERS: dict[str, Callable[[Path], Saver]] = {
     "memory": lambda folder: InMemorySaver(),
     "postgres": lambda folder: PostgresSaver(postgres.dsn(), schema=postgres.emptied_schema()),
     "redis": lambda folder: RedisSaver(redis.url(), prefix=redis.fresh_prefix()),
+    "s3": lambda folder: S3Saver(
+        f"s3://{aws.fresh_name()}/threads", create=True, session=aws.session(), **aws.options()
+    ),
     "sqlite": lambda folder: SqliteSaver(folder / "threads.db"),
 }
-SERVICES = {"dynamodb", "postgres", "redis"}
+SERVICES = {"dynamodb", "postgres", "redis", "s3"}
 """Savers that need a server."""
 
-SLOW = {"dynamodb"}
+SLOW = {"dynamodb", "s3"}
 """Savers whose server takes long for an answer. They are tried where storage has most to do."""
 
 FOR_SLOW = (

@@ -16,6 +16,7 @@ from tests.crash.harness.contention import Contender, answer_often, contend
 from tests.crash.harness.counts import rounds
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.oracle import check_effects
+from tests.crash.harness.places import file_in
 from tests.crash.harness.processes import Worker, working
 from tests.crash.harness.trial import in_parallel
 
@@ -38,7 +39,7 @@ def test_of_many_answers_to_one_question_exactly_one_is_taken(
         folder = tmp_path / str(seed)
         folder.mkdir()
         effects = EffectFile(folder / "effects")
-        who = Contender(folder / "threads.db", effects.path, "asking")
+        who = Contender(file_in(folder), effects.path, "asking")
         with Worker(contend, who, INPUT) as worker:
             kind, asked = worker.end()
             assert kind == "ended"
@@ -71,8 +72,8 @@ def test_of_many_answers_to_one_question_exactly_one_is_taken(
 
 def test_an_answer_to_a_run_of_another_process_goes_through_its_inbox(tmp_path: Path) -> None:
     """The owner takes the answer up; both callers get the state that it has led to."""
-    who = Contender(tmp_path / "threads.db", tmp_path / "effects", "both")
-    owner = Contender(who.path, who.effects, "both", held=True)
+    who = Contender(file_in(tmp_path), tmp_path / "effects", "both")
+    owner = Contender(who.place, who.effects, "both", held=True)
     with Worker(contend, owner, INPUT) as a:
         a.until("stored")
         with Worker(contend, who, Command(resume="this one")) as b:
@@ -86,8 +87,8 @@ def test_an_answer_to_a_run_of_another_process_goes_through_its_inbox(tmp_path: 
 
 def test_of_two_answers_in_an_inbox_the_first_is_taken(tmp_path: Path) -> None:
     """Whoever answers a question that has an answer waiting is told that it was too late."""
-    who = Contender(tmp_path / "threads.db", tmp_path / "effects", "both")
-    owner = Contender(who.path, who.effects, "both", held=True)
+    who = Contender(file_in(tmp_path), tmp_path / "effects", "both")
+    owner = Contender(who.place, who.effects, "both", held=True)
     with Worker(contend, owner, INPUT) as a:
         a.until("stored")
         with Worker(contend, who, Command(resume="the first")) as b:
@@ -103,8 +104,8 @@ def test_of_two_answers_in_an_inbox_the_first_is_taken(tmp_path: Path) -> None:
 
 def test_an_answer_whose_owner_is_killed_is_not_lost(tmp_path: Path) -> None:
     """Whoever waits for an owner that dies takes the thread over, with its answer."""
-    who = Contender(tmp_path / "threads.db", tmp_path / "effects", "both", lease=0.4)
-    owner = Contender(who.path, who.effects, "both", held=True, lease=100_000.0)
+    who = Contender(file_in(tmp_path), tmp_path / "effects", "both", lease=0.4)
+    owner = Contender(who.place, who.effects, "both", held=True, lease=100_000.0)
     with Worker(contend, owner, INPUT) as a:
         a.until("stored")
         with Worker(contend, who, Command(resume="this one")) as b:

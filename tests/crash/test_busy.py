@@ -16,6 +16,7 @@ from tests.crash.harness.counts import TORTURE, rounds
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.files import CONFIG, opens, simple
 from tests.crash.harness.oracle import check_effects, check_file
+from tests.crash.harness.places import file_in
 from tests.crash.harness.processes import Worker, working
 from tests.crash.harness.swarm import STEPS, swarm, thread_names
 
@@ -49,7 +50,10 @@ def test_many_processes_share_a_file_with_one_that_locks_it(tmp_path: Path) -> N
     """Every run of every process ends well; no "locked" reaches a caller, no step is done twice."""
     path, effects = tmp_path / "threads.db", EffectFile(tmp_path / "effects")
     make(path)
-    jobs = [Worker(swarm, path, effects.path, process, RUNS) for process in range(PROCESSES)]
+    jobs = [
+        Worker(swarm, file_in(tmp_path), effects.path, process, RUNS)
+        for process in range(PROCESSES)
+    ]
     with working(*jobs) as workers:
         go(workers)
         db = sqlite3.connect(path, isolation_level=None, timeout=20.0)

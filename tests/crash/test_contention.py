@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from tests.crash.harness.contention import (
     insist,
     keep_trying,
 )
-from tests.crash.harness.counts import rounds
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.oracle import check_effects
+from tests.crash.harness.places import file_in, kinds, place, rounds_on
 from tests.crash.harness.processes import Worker, working
 from tests.crash.harness.trial import in_parallel
 
@@ -40,10 +41,12 @@ def prepare(beginning: str, who: Contender) -> None:
                 assert worker.end()[0] == "ended"
 
 
-@pytest.mark.parametrize("apart", [0.0, 600.0], ids=["", "clocks 20 minutes apart"])
 @pytest.mark.parametrize("beginning", BEGINNINGS)
+@pytest.mark.parametrize(
+    ("kind", "apart"), [*kinds(600.0), pytest.param("sqlite", 0.0, id="sqlite, right clocks")]
+)
 def test_of_two_who_want_a_thread_exactly_one_gets_it(
-    beginning: str, apart: float, tmp_path: Path
+    kind: str, beginning: str, apart: float, tmp_path: Path
 ) -> None:
     """One proceeds, the other is refused while it does, and every node has run once."""
 
@@ -53,15 +56,12 @@ def test_of_two_who_want_a_thread_exactly_one_gets_it(
         folder = tmp_path / str(seed)
         folder.mkdir()
         effects = EffectFile(folder / "effects")
-        kind = "asking" if beginning == "asking" else "plain"
-        who = Contender(folder / "threads.db", effects.path, kind, held=True, barrier=True)
-        before = Contender(folder / "threads.db", effects.path, kind, held=beginning == "killed")
+        where, graph = place(kind, folder), "asking" if beginning == "asking" else "plain"
+        who = Contender(where, effects.path, graph, held=True, barrier=True)
+        before = Contender(where, effects.path, graph, held=beginning == "killed")
         prepare(beginning, before)
         done = len(effects.read())
-        skewed = [
-            Contender(who.path, who.effects, kind, held=True, barrier=True, wall=wall)
-            for wall in (apart, -apart)
-        ]
+        skewed = [replace(who, wall=wall) for wall in (apart, -apart)]
         with working(*(Worker(contend, each, BEGINNINGS[beginning]) for each in skewed)) as pair:
             for worker in pair:
                 worker.until("ready")
@@ -81,19 +81,19 @@ def test_of_two_who_want_a_thread_exactly_one_gets_it(
         ran = [effect.node for effect in effects.read()[done:] if effect.what == "start"]
         assert ran == [*([] if beginning == "killed" else ["first"]), "held", "last"]
         check_effects(effects.read(), [])
-        check_contended(who.path)
+        check_contended(where)
 
-    in_parallel(rounds(25, 500), one)
+    in_parallel(rounds_on(kind, 25, 500), one)
     # A machine that has something else to do may keep one of them waiting, but not most.
     assert sorted(waited)[len(waited) * 3 // 4] < 1.0
 
 
 def test_a_live_owner_keeps_its_thread_however_long_it_takes(tmp_path: Path) -> None:
     """A run that outlasts its lease many times is left alone, whatever the others' clocks say."""
-    path, effects = tmp_path / "threads.db", tmp_path / "effects"
+    where, effects = file_in(tmp_path), tmp_path / "effects"
     # Long enough for signs of life to be in time on a machine that has something else to do.
-    owner = Contender(path, effects, held=True, lease=0.8, wall=-600.0)
-    other = Contender(path, effects, lease=0.8, wall=600.0)
+    owner = Contender(where, effects, held=True, lease=0.8, wall=-600.0)
+    other = Contender(where, effects, lease=0.8, wall=600.0)
     with Worker(contend, owner, INPUT) as worker:
         worker.until("in")
         with Worker(keep_trying, other, 2.5) as trying:
@@ -107,20 +107,20 @@ def test_a_live_owner_keeps_its_thread_however_long_it_takes(tmp_path: Path) -> 
 @pytest.mark.parametrize("apart", [0.0, 600.0], ids=["", "clocks 20 minutes apart"])
 def test_what_a_killed_owner_left_is_taken_over_at_once(apart: float, tmp_path: Path) -> None:
     """Nobody waits for the lease of a process of this host that is known to be dead."""
-    path, effects = tmp_path / "threads.db", tmp_path / "effects"
-    owner = Contender(path, effects, held=True, lease=100_000.0, wall=-apart)
+    where, effects = file_in(tmp_path), tmp_path / "effects"
+    owner = Contender(where, effects, held=True, lease=100_000.0, wall=-apart)
     with Worker(contend, owner, INPUT) as worker:
         worker.until("in")
-    with Worker(contend, Contender(path, effects, wall=apart), None) as worker:
+    with Worker(contend, Contender(where, effects, wall=apart), None) as worker:
         assert worker.end() == ("ended", {"log": ["input", "first", "held", "last"]})
 
 
 def test_an_owner_that_is_stopped_loses_its_thread_when_its_lease_is_over(tmp_path: Path) -> None:
     """No lease lasts for ever, whatever the clocks on the wall say."""
-    path, effects = tmp_path / "threads.db", tmp_path / "effects"
-    owner = Contender(path, effects, held=True, lease=0.4, wall=600.0)
+    where, effects = file_in(tmp_path), tmp_path / "effects"
+    owner = Contender(where, effects, held=True, lease=0.4, wall=600.0)
     with Worker(contend, owner, INPUT) as worker:
         worker.until("in")
         worker.stop()
-        with Worker(insist, Contender(path, effects, lease=0.4, wall=-600.0), None) as other:
+        with Worker(insist, Contender(where, effects, lease=0.4, wall=-600.0), None) as other:
             assert other.end() == ("ended", {"log": ["input", "first", "held", "last"]})

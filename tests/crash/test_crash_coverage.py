@@ -19,7 +19,7 @@ from durable_graph.testing.crash import CrashingBackend, When
 from durable_graph.types import RunnableConfig
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.graphs import GRAPHS, State, asking, node
-from tests.crash.harness.oracle import check_effects, check_file
+from tests.crash.harness.oracle import check_effects
 from tests.crash.harness.round import Round
 from tests.crash.harness.scripts import SCRIPTS
 from tests.crash.harness.storage import Storage, StorageKind, still, survives
@@ -80,8 +80,7 @@ async def test_a_crash_at_any_storage_call_of_keeping_house_changes_nothing(
                 assert len(state.values["text"]) == 100_000
                 assert state.next == ()
                 assert [one async for one in graph.aget_state_history(CONFIG)] == []
-            if kind == "sqlite":
-                check_file(storage.path)
+            storage.check()
 
 
 class Waiting(CrashingBackend):

@@ -10,6 +10,7 @@ import pytest
 
 from durable_graph.types import Durability
 from tests.crash.harness.counts import TORTURE
+from tests.crash.harness.places import SERVERS
 from tests.crash.harness.round import Round
 from tests.crash.harness.scripts import SCRIPTS, SHAPES
 from tests.crash.harness.storage import StorageKind
@@ -19,6 +20,12 @@ LEVELS: dict[StorageKind, tuple[Durability, ...]] = {
     "memory": ("sync", "async", "exit") if TORTURE else ("sync", "exit"),
     "sqlite": ("sync", "async", "exit"),
 }
+# What a level means is the engine's, and the same everywhere.
+AT_SERVERS: tuple[Durability, ...] = ("sync", "async", "exit") if TORTURE else ("sync",)
+PLACES: tuple[tuple[str, tuple[Durability, ...], list[pytest.MarkDecorator]], ...] = (
+    *((kind, levels, []) for kind, levels in LEVELS.items()),
+    *((kind, AT_SERVERS, [pytest.mark.services]) for kind in SERVERS),
+)
 # What one write at the end does to a file does not depend on the shape of the graph.
 SHAPES_AT_EXIT = ("chain", "fan_out", "questions", "update")
 
@@ -26,9 +33,9 @@ SHAPES_AT_EXIT = ("chain", "fan_out", "questions", "update")
 def cases(*names: str) -> list[Any]:
     """Scripts on every backend, at every level at which they make sense."""
     return [
-        pytest.param(name, kind, level, id=f"{name}-{kind}-{level}")
+        pytest.param(name, kind, level, id=f"{name}-{kind}-{level}", marks=marks)
         for name in names
-        for kind, levels in LEVELS.items()
+        for kind, levels, marks in PLACES
         for level in levels
         # A history of one checkpoint has nothing to branch off.
         if not (level == "exit" and SCRIPTS[name].branches > 1)

@@ -39,7 +39,7 @@ def test_what_was_not_written_is_never_acknowledged(call: str, fault: str, tmp_p
     def one(seed: int, random: random.Random) -> None:
         trial = Trial("long", tmp_path / str(seed))
         at = random.randint(1, 32 if call == "fdatasync" else 120)
-        job = ["-m", "tests.crash.harness.main", "faulty", str(trial.path)]
+        job = ["-m", "tests.crash.harness.main", "faulty", trial.place.where]
         injected = f"inject={call}:{fault}:when={at}"
         with subprocess.Popen(
             [*TRACED, injected, sys.executable, *job, str(trial.effects.path)],

@@ -20,6 +20,7 @@ from durable_graph.types import RunnableConfig
 from durable_graph_sqlite import SqliteSaver
 from tests.crash.harness.contention import Contender, contend, insist
 from tests.crash.harness.graphs import State
+from tests.crash.harness.places import file_in
 from tests.crash.harness.processes import Worker
 from tests.crash.harness.programs import released
 
@@ -75,17 +76,17 @@ async def test_its_own_process_can_go_on_at_once(tmp_path: Path) -> None:
 
 def test_another_process_takes_over_when_the_first_is_gone(tmp_path: Path) -> None:
     """A thread that nobody could give up is taken over once its process has ended."""
-    path, effects = tmp_path / "threads.db", tmp_path / "effects"
-    owner = Contender(path, effects, held=True, busy=0.1, lease=100_000.0)
+    where, effects = file_in(tmp_path), tmp_path / "effects"
+    owner = Contender(where, effects, held=True, busy=0.1, lease=100_000.0)
     with Worker(contend, owner, {"log": ["input"]}) as a:
         a.until("in")
-        db = sqlite3.connect(path, isolation_level=None)
+        db = sqlite3.connect(where.where, isolation_level=None)
         db.execute("BEGIN IMMEDIATE")
         a.tell("go on")
         assert a.end()[:2] == ("failed", "StorageBusyError")
         db.execute("ROLLBACK")
         db.close()
-    with Worker(insist, Contender(path, effects), None) as b:
+    with Worker(insist, Contender(where, effects), None) as b:
         assert b.end() == ("ended", {"log": ["input", "first", "held", "last"]})
 
 

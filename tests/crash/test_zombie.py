@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.crash.harness.contention import (
+    THREAD,
     Contender,
     check_contended,
     contend,
     insist,
-    records_of,
 )
 from tests.crash.harness.counts import rounds
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.oracle import check_effects
+from tests.crash.harness.places import kinds, place, records_of, rounds_on
 from tests.crash.harness.processes import Worker
 from tests.crash.harness.trial import in_parallel
 
@@ -30,15 +31,17 @@ class Rivals:
     """Two who want one thread: the first is stopped, and for the second its lease is over.
 
     In the first round that takes as long as a lease lasts; in all others the second one's clock
-    is ahead.
+    is ahead. Where leases go by a server's clock, it always takes so long.
     """
 
-    def __init__(self, folder: Path, seed: int, graph: str = "plain") -> None:
-        self.path = folder / str(seed) / "threads.db"
-        self.path.parent.mkdir()
-        self.effects = EffectFile(self.path.with_name("effects"))
+    def __init__(self, folder: Path, seed: int, graph: str = "plain", kind: str = "sqlite") -> None:
+        folder = folder / str(seed)
+        folder.mkdir()
+        self.place = place(kind, folder)
+        self.effects = EffectFile(folder / "effects")
         self._graph = graph
-        self._lease, self._ahead = (0.4, 0.0) if seed == 0 else (10.0, 20.0)
+        waits = seed == 0 or kind != "sqlite"
+        self._lease, self._ahead = (0.4, 0.0) if waits else (10.0, 20.0)
 
     def first(self, **options: bool) -> Worker:
         """The one who will be stopped."""
@@ -50,7 +53,7 @@ class Rivals:
 
     def _who(self, **options: float) -> Contender:
         options = {"lease": self._lease, **options}
-        return Contender(self.path, self.effects.path, self._graph, **options)  # type: ignore[arg-type]
+        return Contender(self.place, self.effects.path, self._graph, **options)  # type: ignore[arg-type]
 
     def ran(self) -> list[str]:
         """The nodes, as often as they have begun."""
@@ -59,16 +62,17 @@ class Rivals:
     def check(self) -> None:
         """All that must hold in the end."""
         check_effects(self.effects.read(), [])
-        check_contended(self.path)
+        check_contended(self.place)
         self.effects.close()
 
 
 @pytest.mark.parametrize("graph", ["plain", "wide"])
-def test_a_run_that_was_stopped_in_a_node_is_fenced(graph: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", kinds())
+def test_a_run_that_was_stopped_in_a_node_is_fenced(kind: str, graph: str, tmp_path: Path) -> None:
     """What it does after another has taken over changes no byte, and its caller hears of it."""
 
     def one(seed: int, random: random.Random) -> None:
-        rivals = Rivals(tmp_path, seed, graph)
+        rivals = Rivals(tmp_path, seed, graph, kind)
         meanwhile = random.random() < 0.5  # it comes back before the other has ended
         with rivals.first() as a:
             # In its node, and with nothing on the way: a file's lock can be stopped as well.
@@ -81,19 +85,19 @@ def test_a_run_that_was_stopped_in_a_node_is_fenced(graph: str, tmp_path: Path) 
                     b.until("in")
                 else:
                     assert b.end() == ENDED
-                before = records_of(rivals.path)
+                before = records_of(rivals.place, THREAD)
                 a.go_on()
                 a.tell("go on")
                 assert a.end()[:2] == FENCED
                 if not meanwhile or graph == "plain":  # else the other has written something
-                    assert records_of(rivals.path) == before
+                    assert records_of(rivals.place, THREAD) == before
                 if meanwhile:
                     b.tell("go on")
                     assert b.end() == ENDED
         assert rivals.ran().count("held") == 2
         rivals.check()
 
-    in_parallel(rounds(25, 500), one)
+    in_parallel(rounds_on(kind, 25, 500), one)
 
 
 def test_a_run_that_was_stopped_while_it_waits_to_commit_is_fenced(tmp_path: Path) -> None:
@@ -103,7 +107,7 @@ def test_a_run_that_was_stopped_while_it_waits_to_commit_is_fenced(tmp_path: Pat
         rivals = Rivals(tmp_path, seed)
         with rivals.first(tells_appends=True) as a:
             a.until("in")
-            db = sqlite3.connect(rivals.path, isolation_level=None)
+            db = sqlite3.connect(rivals.place.where, isolation_level=None)
             db.execute("BEGIN IMMEDIATE")
             a.tell("go on")
             a.until("append")
@@ -113,10 +117,10 @@ def test_a_run_that_was_stopped_while_it_waits_to_commit_is_fenced(tmp_path: Pat
             db.close()
             with rivals.second() as b:
                 assert b.end() == ENDED
-            before = records_of(rivals.path)
+            before = records_of(rivals.place, THREAD)
             a.go_on()
             assert a.end()[:2] == FENCED
-        assert records_of(rivals.path) == before
+        assert records_of(rivals.place, THREAD) == before
         rivals.check()
 
     in_parallel(rounds(25, 500), one)

@@ -17,26 +17,28 @@ from durable_graph.graph import CompiledGraph
 from durable_graph.ports.backend import Append, Outcome, Position, Process, ThreadKey
 from durable_graph.ports.clock import SystemClock
 from durable_graph.saver import Lease, Saver
+from durable_graph.testing import CrashingBackend
 from durable_graph.types import RunnableConfig
-from durable_graph_sqlite import SqliteSaver
 from durable_graph_sqlite.backend import SqliteBackend
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.graphs import State, asking, node
-from tests.crash.harness.oracle import check_file, check_log
+from tests.crash.harness.oracle import check_log
+from tests.crash.harness.places import Place
 from tests.crash.harness.processes import Line
 
 __all__ = [
     "CONFIG",
+    "THREAD",
     "Contender",
     "answer_often",
     "check_contended",
     "contend",
     "insist",
     "keep_trying",
-    "records_of",
 ]
 
-CONFIG: RunnableConfig = {"configurable": {"thread_id": "contended"}}
+THREAD = "contended"
+CONFIG: RunnableConfig = {"configurable": {"thread_id": THREAD}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Contender:
     """One who wants the thread.
 
     Attributes:
-        path: the SQLite file.
+        place: where it is.
         effects: the effect file.
         graph: "plain", "asking", "wide", or "both": a question beside the node it is held in.
         held: whether its node waits to be let go on.
@@ -52,14 +54,14 @@ class Contender:
         wall: seconds by which its wall clock is wrong.
         ahead: seconds by which its other clock, by which leases end, is ahead of the others':
             a lease of less is over for it at once.
-        busy: seconds it waits for the file's lock.
+        busy: seconds it waits for a file's lock.
         barrier: whether it waits for the signal to begin.
         tells_appends: whether it says that it is about to write.
         stops_in_commit: whether it waits, the first time after it was let go on, inside the
-            transaction that it is about to commit.
+            transaction that it is about to commit; in a SQLite file only.
     """
 
-    path: Path
+    place: Place
     effects: Path
     graph: str = "plain"
     held: bool = False
@@ -88,14 +90,19 @@ class WrongClock(SystemClock):
         return super().monotonic() + self._ahead
 
 
-class TalkingBackend(SqliteBackend):
+class TalkingBackend(CrashingBackend):
     """Says what it is about to do, and lets itself be held in the middle of a commit."""
 
     def __init__(self, who: Contender, line: Line) -> None:
-        super().__init__(who.path, busy_timeout=who.busy, clock=WrongClock(who))
+        self.hold = threading.Event()
+        clock = WrongClock(who)
+        if who.place.kind == "sqlite":
+            path = Path(who.place.where)
+            super().__init__(HeldInCommit(path, who.busy, clock, self.hold, line))
+        else:
+            super().__init__(who.place.backend(clock))
         self._who = who
         self._line = line
-        self.hold = threading.Event()
 
     async def append(
         self, batch: Sequence[Append], beat: Process | None = None
@@ -111,13 +118,24 @@ class TalkingBackend(SqliteBackend):
         self._line.say("waiting")
         await super().changed(thread, seen)
 
+
+class HeldInCommit(SqliteBackend):
+    """Waits, once it is told to, inside the transaction that it is about to commit."""
+
+    def __init__(
+        self, path: Path, busy: float, clock: WrongClock, hold: threading.Event, line: Line
+    ) -> None:
+        super().__init__(path, busy_timeout=busy, clock=clock)
+        self._hold = hold
+        self._line = line
+
     def _configure(self, db: sqlite3.Connection) -> None:
         super()._configure(db)
         db.set_trace_callback(self._trace)
 
     def _trace(self, statement: str) -> None:
-        if statement.startswith("INSERT INTO records") and self.hold.is_set():
-            self.hold.clear()
+        if statement.startswith("INSERT INTO records") and self._hold.is_set():
+            self._hold.clear()
             self._line.say("in a commit")
             self._line.hear()
 
@@ -216,7 +234,7 @@ async def keep_trying(line: Line, who: Contender, seconds: float) -> int:
     return refused
 
 
-def check_contended(path: Path) -> None:
+def check_contended(place: Place) -> None:
     """The thread has ended, and its log is one and whole: I4, I6 and I7.
 
     Raises:
@@ -224,18 +242,8 @@ def check_contended(path: Path) -> None:
     """
 
     async def check() -> None:
-        async with SqliteSaver(path) as saver:
-            await check_log(saver, "contended")
+        async with place.saver() as saver:
+            await check_log(saver, THREAD)
 
     asyncio.run(check())
-    check_file(path)
-
-
-def records_of(path: Path) -> list[Any]:
-    """Every byte of every record, and the head."""
-    db = sqlite3.connect(path)
-    try:
-        records = db.execute("SELECT * FROM records ORDER BY id").fetchall()
-        return records + db.execute("SELECT * FROM threads ORDER BY id").fetchall()
-    finally:
-        db.close()
+    place.check()

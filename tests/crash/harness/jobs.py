@@ -7,13 +7,12 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from durable_graph.ports.backend import Backend
 from durable_graph.saver import Saver
 from durable_graph.testing import CrashingBackend
-from durable_graph_sqlite.backend import SqliteBackend
 from tests.crash.harness.client import Client
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.graphs import GRAPHS
+from tests.crash.harness.places import Place
 from tests.crash.harness.processes import Line
 from tests.crash.harness.scripts import SCRIPTS
 
@@ -21,20 +20,20 @@ __all__ = ["die", "run_script"]
 
 
 async def run_script(
-    line: Line, path: Path, effects: Path, script: str, thread: str, options: dict[str, Any]
+    line: Line, place: Place, effects: Path, script: str, thread: str, options: dict[str, Any]
 ) -> None:
     """Run a script to its end, and say what is acknowledged at once.
 
     Args:
         line: to whoever watches.
-        path: the SQLite file.
+        place: where the thread is.
         effects: the effect file.
         script: the script's name.
         thread: the thread's id.
         options: `durability`, of its calls; `die_at` and `die_when`, to be killed at a storage
             call.
     """
-    backend: Backend = SqliteBackend(path)
+    backend = place.backend()
     if at := options.get("die_at"):
         backend = CrashingBackend(backend, at, options["die_when"], die=die)
     saver = Saver(backend)

@@ -38,7 +38,11 @@ JOBS: Final = (
 _context = multiprocessing.get_context("forkserver")
 # Jobs live in modules that import no more than they need: what a job's module imports beyond these
 # is imported once for every worker.
-_context.set_forkserver_preload(["__main__"] + [f"tests.crash.harness.{name}" for name in JOBS])
+# So are the drivers of servers, where they are installed.
+DRIVERS: Final = ("durable_graph_redis", "durable_graph_postgres", "durable_graph_aws")
+_context.set_forkserver_preload(
+    ["__main__", *(f"tests.crash.harness.{name}" for name in JOBS), *DRIVERS]
+)
 
 
 class Line:

@@ -9,7 +9,7 @@ from durable_graph.types import Durability, RunnableConfig
 from tests.crash.harness.client import Client
 from tests.crash.harness.effects import AckFile, EffectFile
 from tests.crash.harness.graphs import GRAPHS
-from tests.crash.harness.oracle import Ending, check_file, check_thread, ending_of
+from tests.crash.harness.oracle import Ending, check_thread, ending_of
 from tests.crash.harness.scripts import Script
 from tests.crash.harness.storage import Storage, StorageKind
 
@@ -59,7 +59,6 @@ class Round:
                 branches=self.script.branches,
                 stored=self.durability == "sync",
             )
-        if self.storage.kind == "sqlite":
-            check_file(self.storage.path)
+        self.storage.check()
         self.effects.close()
         self.acks.close()

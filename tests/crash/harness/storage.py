@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from durable_graph.engine import owner
 from durable_graph.ports.backend import Backend
@@ -15,11 +15,12 @@ from durable_graph.saver import Saver
 from durable_graph.testing.clock import FakeClock
 from durable_graph.testing.crash import Crash, CrashingBackend, When
 from durable_graph.testing.lives import HEARTBEAT, only_crashes, still, survives
-from durable_graph_sqlite.backend import SqliteBackend
+from tests.crash.harness.places import place
 
 __all__ = ["Storage", "StillClock", "StorageKind", "only_crashes", "still", "survives"]
 
-StorageKind: TypeAlias = Literal["memory", "sqlite"]
+StorageKind: TypeAlias = str
+"""What keeps the threads: \"memory\", or the kind of a place."""
 
 
 class StillClock(FakeClock):
@@ -40,21 +41,31 @@ class Storage:
 
     Args:
         kind: which backend.
-        folder: where a SQLite file may be.
+        folder: where a file may be.
     """
 
     def __init__(self, kind: StorageKind, folder: Path) -> None:
         self.kind = kind
-        self.path = folder / "threads.db"
+        self.place = place(kind, folder) if kind != "memory" else None
         self.clock = StillClock()
         self._memory = InMemoryBackend(self.clock)
 
     def handle(self) -> Backend:
         """A way to reach it."""
-        if self.kind == "memory":
+        if self.place is None:
             return self._memory
         # No power is cut here, so nothing has to wait for the disk.
-        return SqliteBackend(self.path, synchronous="normal", clock=self.clock)
+        options = {"synchronous": "normal"} if self.kind == "sqlite" else {}
+        return self.place.backend(self.clock, **options)
+
+    def check(self) -> None:
+        """I7: nobody is held up who wants to write now.
+
+        Raises:
+            AssertionError: it does not hold.
+        """
+        if self.place is not None:
+            self.place.check()
 
     @contextlib.asynccontextmanager
     async def life(
@@ -74,5 +85,5 @@ class Storage:
         finally:
             with contextlib.suppress(Crash):
                 await saver.aclose()
-            if self.kind == "sqlite":
+            if self.place is not None:
                 await handle.aclose()

@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from durable_graph.types import Durability
-from durable_graph_sqlite import SqliteSaver
 from tests.crash.harness.counts import seeded
 from tests.crash.harness.effects import AckFile, EffectFile
 from tests.crash.harness.graphs import GRAPHS
 from tests.crash.harness.jobs import run_script
-from tests.crash.harness.oracle import Ending, check_file, check_thread
+from tests.crash.harness.oracle import Ending, check_thread
+from tests.crash.harness.places import place
 from tests.crash.harness.processes import Worker
 from tests.crash.harness.round import THREAD, Round
 from tests.crash.harness.scripts import SCRIPTS
@@ -27,26 +27,33 @@ __all__ = ["Trial", "in_parallel"]
 
 
 class Trial:
-    """A thread of a script in a SQLite file, and all that is known of it outside.
+    """A thread of a script, and all that is known of it outside.
 
     Args:
         script: the script's name.
         folder: where the files go.
         durability: of the calls.
+        kind: what keeps the thread.
     """
 
-    def __init__(self, script: str, folder: Path, durability: Durability = "sync") -> None:
+    def __init__(
+        self,
+        script: str,
+        folder: Path,
+        durability: Durability = "sync",
+        kind: str = "sqlite",
+    ) -> None:
         self.script = script
         self.durability: Durability = durability
         folder.mkdir(exist_ok=True)
-        self.path = folder / "threads.db"
+        self.place = place(kind, folder)
         self.effects = EffectFile(folder / "effects")
         self.acks = AckFile(folder / "acks", self.effects)
 
     def start(self, **options: Any) -> Worker:
         """A process that runs the script."""
         options = {"durability": self.durability, **options}
-        return Worker(run_script, self.path, self.effects.path, self.script, THREAD, options)
+        return Worker(run_script, self.place, self.effects.path, self.script, THREAD, options)
 
     def watch(self, worker: Worker, acks: int | None = None) -> bool:
         """Note what a worker is told, until it is gone or so many acknowledgements have come.
@@ -93,13 +100,13 @@ class Trial:
     def check(self) -> None:
         """All that must hold in the end, whatever has happened."""
         asyncio.run(self._check(undisturbed(self.script, self.durability)))
-        check_file(self.path)
+        self.place.check()
         self.effects.close()
         self.acks.close()
 
     async def _check(self, expected: Ending) -> None:
         script = SCRIPTS[self.script]
-        async with SqliteSaver(self.path) as saver:
+        async with self.place.saver() as saver:
             await check_thread(
                 GRAPHS[script.graph](self.effects).compile(saver),
                 THREAD,

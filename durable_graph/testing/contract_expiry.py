@@ -24,6 +24,7 @@ __all__ = ["CHAPTER"]
 CHAPTER = Chapter("expiry")
 
 _LONG: Final = 3600.0
+_SHORT: Final = 0.1
 
 
 @CHAPTER.check
@@ -64,7 +65,7 @@ async def a_process_is_known_while_its_lease_lasts(backend: Backend) -> None:
     come and go, and however short theirs are."""
     await backend.beat(process("patient", _LONG))
     for number in range(30):
-        told = await backend.beat(process(f"hasty {number}", 1e-6))
+        told = await backend.beat(process(f"hasty {number}", _SHORT))
         known = {entry.process.id: entry for entry in told}
         expect("patient" in known, "A process is forgotten though its lease is not over.")
         expect_equal(known["patient"].process, process("patient", _LONG), "A patient process")

@@ -26,8 +26,9 @@ PLACES: tuple[tuple[str, tuple[Durability, ...], list[pytest.MarkDecorator]], ..
     *((kind, levels, []) for kind, levels in LEVELS.items()),
     *((kind, AT_SERVERS, [pytest.mark.services]) for kind in SERVERS),
 )
-# What one write at the end does to a file does not depend on the shape of the graph.
-SHAPES_AT_EXIT = ("chain", "fan_out", "questions", "update")
+# What one write at the end does to a file does not depend on the shape of the graph; what a server
+# does with a call, little.
+FEW_SHAPES = ("chain", "fan_out", "questions", "update")
 
 
 def cases(*names: str) -> list[Any]:
@@ -39,7 +40,9 @@ def cases(*names: str) -> list[Any]:
         for level in levels
         # A history of one checkpoint has nothing to branch off.
         if not (level == "exit" and SCRIPTS[name].branches > 1)
-        if TORTURE or (kind, level) != ("sqlite", "exit") or name in SHAPES_AT_EXIT
+        if TORTURE
+        or name in FEW_SHAPES
+        or ((kind, level) != ("sqlite", "exit") and kind not in SERVERS)
     ]
 
 

@@ -21,10 +21,10 @@ from tests.crash.harness.oracle import check_file
 
 __all__ = ["SERVERS", "Place", "file_in", "kinds", "place", "records_of", "rounds_on"]
 
-SERVERS: Final = ("redis",)
+SERVERS: Final = ("postgres", "redis")
 """Kinds of places that need a server."""
 
-_SLOW: Final[Mapping[str, int]] = {}
+_SLOW: Final[Mapping[str, int]] = {"s3": 8}
 """Of these, so many times fewer rounds fit into the time of the others."""
 
 
@@ -48,10 +48,18 @@ class Place:
         match self.kind:
             case "sqlite":
                 return SqliteBackend(self.where, **options)
+            case "postgres":
+                from durable_graph_postgres.backend import PostgresBackend
+
+                return PostgresBackend(self.where, **options)
             case "redis":
                 from durable_graph_redis.backend import RedisBackend
 
                 return RedisBackend(self.where, **options)
+            case "s3":
+                from durable_graph_s3.backend import S3Backend
+
+                return S3Backend(self.where, **options)
         raise ValueError(f"There are no places of the kind {self.kind!r}.")
 
     def saver(self, lease: Lease | None = None) -> Saver:
@@ -78,10 +86,20 @@ def place(kind: str, folder: Path) -> Place:
     match kind:
         case "sqlite":
             return file_in(folder)
+        case "postgres":
+            from tests.services import postgres
+
+            return Place("postgres", postgres.dsn(), {"schema": postgres.fresh_schema()})
         case "redis":
             from tests.services import redis
 
             return Place("redis", redis.url(), {"prefix": redis.fresh_prefix()})
+        case "s3":
+            from durable_graph_aws import AwsOptions
+            from tests.services import aws
+
+            options = AwsOptions(**aws.options())
+            return Place("s3", aws.fresh_name(), {"options": options, "create": True})
     raise ValueError(f"There are no places of the kind {kind!r}.")
 
 

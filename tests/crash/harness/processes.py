@@ -39,7 +39,7 @@ _context = multiprocessing.get_context("forkserver")
 # Jobs live in modules that import no more than they need: what a job's module imports beyond these
 # is imported once for every worker.
 # So are the drivers of servers, where they are installed.
-DRIVERS: Final = ("durable_graph_redis", "durable_graph_postgres", "durable_graph_aws")
+DRIVERS: Final = ("durable_graph_redis", "durable_graph_postgres", "durable_graph_s3")
 _context.set_forkserver_preload(
     ["__main__", *(f"tests.crash.harness.{name}" for name in JOBS), *DRIVERS]
 )

@@ -380,7 +380,7 @@ class StoreConflictError(StoreError):
     """
 
     def __init__(self, places: Sequence[tuple[tuple[str, ...], str]]) -> None:
-        self.places = list(places)
+        self.places: list[tuple[tuple[str, ...], str]] = list(places)
         told = ", ".join(f"{key!r} in {namespace!r}" for namespace, key in self.places)
         super().__init__(
             f"Somebody else has written {told} since: it is not of the version that `if_version` "

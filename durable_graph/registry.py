@@ -69,8 +69,10 @@ def _maker(url: str, group: str, what: str) -> Callable[..., Any]:
     try:
         make: Callable[..., Any] = entry.load()
     except ModuleNotFoundError as error:
+        # The extra is named as its plugin is: several schemes may lead to one.
+        extra = entry.module.removeprefix("durable_graph_")
         raise ConfigError(
             f"The {what} for {scheme}:// needs the package {error.name!r}: "
-            f"pip install 'durable-graph[{scheme}]'."
+            f"pip install 'durable-graph[{extra}]'."
         ) from error
     return make

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession, get_session
 
 from durable_graph.errors import ConfigError
 from durable_graph.ports.loops import PerLoop
 from durable_graph_aws.options import AwsOptions
-
-if TYPE_CHECKING:
-    from aiobotocore.session import AioSession
 
 __all__ = ["Clients", "Name"]
 
@@ -109,9 +109,6 @@ class _OfLoop(Generic[ClientT]):
         return self._opened
 
     async def _open(self) -> ClientT:
-        from aiobotocore.config import AioConfig
-        from aiobotocore.session import get_session
-
         session: Any = self._session or get_session()
         options = self._options
         config = AioConfig(

@@ -69,7 +69,7 @@ class LocalKeys:
             raise ConfigError('LocalKeys takes keys by id: LocalKeys({"2026": key}), at least one.')
         for name, key in keys.items():
             _check(name, key)
-        self.current = next(iter(keys)) if current is None else current
+        self.current: str = next(iter(keys)) if current is None else current
         if self.current not in keys:
             raise ConfigError(
                 f"current={self.current!r} is none of the keys: {', '.join(map(repr, keys))}."

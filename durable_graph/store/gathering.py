@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from durable_graph.decisions.items import Pending, Write
+from durable_graph.decisions.lifetimes import TTLConfig
 from durable_graph.errors import StoreError
 from durable_graph.ports.items import ItemsCapabilities
 from durable_graph.ports.store import Op
@@ -30,7 +31,8 @@ class Gathering(BaseStore):
         self._store = store
         self._pending = Pending()
         self._closed = False
-        self.supports_ttl, self.ttl_config = store.supports_ttl, store.ttl_config
+        self.supports_ttl: bool = store.supports_ttl
+        self.ttl_config: TTLConfig | None = store.ttl_config
 
     def __repr__(self) -> str:
         return f"<{self._store!r} with {len(self._pending.writes)} puts of a node>"

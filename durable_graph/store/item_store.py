@@ -72,7 +72,7 @@ class ItemStore(BaseStore):
         self.storage = items
         self.items: Items = items if encryption is None else encryption.over_items(items)
         self.atomic = atomic
-        self.ttl_config = check_ttl_config(ttl)
+        self.ttl_config: TTLConfig | None = check_ttl_config(ttl)
         self._index = None if index is None else Index(index)
         self._clock = clock if clock is not None else SystemClock()
         self._chance = chance if chance is not None else SystemChance()

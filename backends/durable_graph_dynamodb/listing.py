@@ -70,7 +70,7 @@ class Listing:
                     if len(found) > query.limit:
                         return _page(found, query.limit)
                     if looked_at >= _MOST:
-                        return ThreadPage(found, f"{start_of(_minute(gathered[0]))!r} ")
+                        return ThreadPage(found, _before(_minute(gathered[0])))
                     gathered = []
                 gathered.append(item)
         found += await self._threads(query, gathered, after)
@@ -105,6 +105,11 @@ class Listing:
 def _page(found: list[Thread], limit: int) -> ThreadPage:
     more = len(found) > limit
     return ThreadPage(found[:limit], cursor_of(found[limit - 1]) if more else None)
+
+
+def _before(minute: str) -> str:
+    """The place after all of a minute: the moment before it, and the last of all names."""
+    return f"{math.nextafter(start_of(minute), -math.inf)!r} \U0010ffff"
 
 
 def _minute(item: Item) -> str:

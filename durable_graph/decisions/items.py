@@ -112,7 +112,21 @@ class Pending:
         if not Write(place, entry, expects).allows(before.entry):
             raise StoreConflictError([place])
         fresh = before.fresh or before.entry is None
+        if entry is not None and before.entry is not None:
+            entry = replace(entry, created=before.entry.created)
         self.writes[place] = Write(place, entry, before.expects, fresh)
+
+    def expire(self, now: float) -> None:
+        """Remove what has expired while it was pending."""
+        for place, write in self.writes.items():
+            if write.entry is not None and not write.entry.lives(now):
+                self.writes[place] = replace(write, entry=None)
+
+    def prolong(self, place: Place, until: float) -> None:
+        """Let what is pending in a place expire later than it would."""
+        write = self.writes[place]
+        if write.entry is not None:
+            self.writes[place] = replace(write, entry=replace(write.entry, expires=until))
 
     def merge(self, writes: Sequence[Write]) -> None:
         """Take in what was pending elsewhere, later than what is here.

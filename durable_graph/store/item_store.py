@@ -167,6 +167,7 @@ class ItemStore(BaseStore):
         given = list(ops)
         tasks = [self._task(op) for op in given]
         await self._embed(tasks)
+        pending.expire(self._clock.time())
         return [await self._do(task, pending) for task in tasks]
 
     def _check_size(self, writes: Sequence[Write]) -> None:
@@ -266,8 +267,8 @@ class ItemStore(BaseStore):
             entry = (await self._dated([place], pending))[place]
         else:
             (entry,) = await self.items.fetch([place], self._clock.time())
-            if entry is not None and op.refresh_ttl:
-                (entry,) = await self._prolong([entry])
+        if entry is not None and op.refresh_ttl:
+            (entry,) = await self._prolong([entry], pending)
         return None if entry is None else Item(**self._parts(entry))
 
     async def _dated(self, places: Sequence[Place], pending: Pending) -> dict[Place, Entry | None]:
@@ -424,22 +425,23 @@ class ItemStore(BaseStore):
 
     # -- entries -----------------------------------------------------------------------------------
 
-    async def _prolong(
-        self, entries: Sequence[Entry], pending: Pending | None = None
-    ) -> list[Entry]:
+    async def _prolong(self, entries: Sequence[Entry], pending: Pending) -> list[Entry]:
         """Let the time of entries that were read begin anew."""
         now = self._clock.time()
-        own = pending.writes if pending is not None else {}
         ends = {
-            entry.place: until
-            for entry in entries
-            if entry.place not in own and (until := prolonged(entry, now)) is not None
+            entry.place: until for entry in entries if (until := prolonged(entry, now)) is not None
         }
         if not ends:
             return list(entries)
-        await self.items.prolong(
-            [(entry, ends[entry.place]) for entry in entries if entry.place in ends], now
-        )
+        for place in ends.keys() & pending.writes.keys():
+            pending.prolong(place, ends[place])
+        stored = [
+            (entry, ends[entry.place])
+            for entry in entries
+            if entry.place in ends and entry.place not in pending.writes
+        ]
+        if stored:
+            await self.items.prolong(stored, now)
         return [replace(entry, expires=ends.get(entry.place, entry.expires)) for entry in entries]
 
     def _parts(self, entry: Entry) -> dict[str, Any]:

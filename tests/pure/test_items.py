@@ -89,3 +89,34 @@ def test_a_damaged_name_is_an_error(stored: bytes) -> None:
     """Not another namespace."""
     with pytest.raises(IntegrityError, match="namespace"):
         from_bytes(stored)
+
+
+def test_what_is_put_again_while_it_waits_was_created_then() -> None:
+    """And what expires while it waits is as good as removed."""
+    pending = Pending()
+    pending.add(PLACE, entry(1, 10.0), None)
+    pending.add(PLACE, Entry(("a",), "k", b"{}", 2, 20.0, 20.0, ttl=5.0, expires=25.0), None)
+    waiting = pending.writes[PLACE].entry
+    assert waiting is not None
+    assert (waiting.created, waiting.updated) == (10.0, 20.0)
+    pending.prolong(PLACE, 30.0)
+    pending.expire(29.0)
+    assert pending.writes[PLACE].entry is not None
+    pending.expire(30.0)
+    assert pending.writes == {PLACE: Write(PLACE, None)}
+    pending.add(PLACE, entry(3, 40.0), 0)
+    assert pending.writes == {PLACE: Write(PLACE, entry(3, 40.0), fresh=True)}
+
+
+def test_what_waits_elsewhere_is_merged_as_a_whole() -> None:
+    """Later than what is here; if a condition does not hold, nothing of it is taken in."""
+    other = (("a",), "l")
+    pending = Pending()
+    pending.merge([Write(PLACE, entry(1), 0), Write(other, None, 5, fresh=True)])
+    assert pending.writes[other] == Write(other, None, 5, fresh=True)
+    pending.merge([Write(PLACE, entry(2, 7.0), fresh=True)])
+    assert pending.writes[PLACE] == Write(PLACE, entry(2, 7.0), 0, fresh=True)
+    before = dict(pending.writes)
+    with pytest.raises(StoreConflictError):
+        pending.merge([Write(other, entry(4), None), Write(PLACE, entry(3), 1)])
+    assert pending.writes == before

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from durable_graph.saver import Saver
 from durable_graph.testing.clock import FakeClock
 from durable_graph.threads import Retention, Swept
 from durable_graph.types import StateSnapshot
+from durable_graph_sqlite import SqliteSaver
 from tests.conftest import thread as named
 from tests.runtime.kit import Items, chain, collect, history, reached, says
 
@@ -161,6 +163,33 @@ async def test_a_sweep_goes_through_all_pages(timed: Saver, clock: FakeClock) ->
     rest = await swept(timed, Retention(keep_last=1), limit=2)
     assert set(rest.deleted) == {f"{n}" for n in range(23) if not n % 2 and n % 3}
     assert await names(timed) == {f"{n}" for n in range(23) if not n % 3}
+
+
+async def test_two_may_sweep_at_once(tmp_path: Path, clock: FakeClock) -> None:
+    """Each thread is deleted by one of them, and a thread that one of them runs by neither."""
+    savers = [SqliteSaver(tmp_path / "threads.db", clock=clock) for _ in range(2)]
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def node(state: Items) -> Items:
+        entered.set()
+        await leave.wait()
+        return {"items": ["done"]}
+
+    for number in range(12):
+        await savers[0].threads.create(f"{number}", ttl=10)
+        await chain(("a", says("a")), saver=savers[0]).ainvoke({}, named(f"{number}"))
+    await savers[0].threads.create("busy", ttl=10)
+    run = asyncio.create_task(chain(("node", node), saver=savers[0]).ainvoke({}, named("busy")))
+    await reached(entered, run)
+    await clock.advance(11)
+    found = await asyncio.gather(*(swept(saver, limit=3, by="ann") for saver in savers))
+    gone = [name for one in found for name in one.deleted]
+    assert sorted(gone, key=int) == [f"{number}" for number in range(12)]
+    leave.set()
+    assert (await run)["items"] == ["done"]
+    assert await names(savers[1]) == {"busy"}
+    for saver in savers:
+        await saver.aclose()
 
 
 async def test_old_checkpoints_go_and_the_last_stay(timed: Saver, clock: FakeClock) -> None:

@@ -184,6 +184,7 @@ class ClusterLink:
         self._owned = owned
         self._counts = counts
         self._greeted: set[str] = set()
+        self._closing: asyncio.Future[None] | None = None
 
     async def exchange(self, commands: Sequence[Command]) -> Sequence[Any]:
         try:
@@ -214,8 +215,12 @@ class ClusterLink:
             await self._greeting.format(self._client.execute_command)
 
     async def close(self) -> None:
-        if self._owned:
-            await self._client.aclose()
+        if not self._owned:
+            return
+        # In a task of its own: the client takes a close that was cancelled for one that is done.
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._client.aclose())
+        await asyncio.shield(self._closing)
 
     def abandon(self) -> None:
         for node in self._client.get_nodes():

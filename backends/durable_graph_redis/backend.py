@@ -265,10 +265,13 @@ class RedisBackend:
     def _append(self, append: Append) -> Call:
         head, last, card = append.head, append.records[-1], append.card
         fields: list[Argument] = []
+        checkpoints: dict[str, int] = {}
         for record in append.records:
             fields += (f"r:{record.seq}", pack_record(record))
             if record.checkpoint is not None:
-                fields += (f"c:{record.checkpoint}", record.seq)
+                checkpoints.setdefault(record.checkpoint, record.seq)
+        for checkpoint, seq in checkpoints.items():
+            fields += (f"c:{checkpoint}", seq)
         for digest, value in append.blobs.items():
             fields += (f"b:{digest}", value)
         labels: tuple[Argument, ...] = ("", "", "")

@@ -9,7 +9,8 @@
 -- Extend logs, each on its own; returns which of them are stored.
 --
 -- The appends come in the order of tenant and thread, so that no two calls wait for each other in
--- a circle. What belongs to the n-th of them says n. The last step is the caller's sign of life.
+-- a circle. What belongs to the n-th of them says n; columns of which there is nothing are NULL.
+-- The last step is the caller's sign of life.
 CREATE OR REPLACE FUNCTION {schema}.append(
     patience     text,
     tenants      text[],
@@ -59,7 +60,7 @@ DECLARE
     id      bigint;
 BEGIN
     PERFORM set_config('lock_timeout', patience, true);
-    FOR n IN 1 .. cardinality(tenants) LOOP
+    FOR n IN 1 .. coalesce(cardinality(tenants), 0) LOOP
         IF old_seqs[n] IS NOT NULL THEN
             UPDATE {schema}.threads AS t
             SET seq = seqs[n], epoch = epochs[n], link = links[n], secret = secrets[n],
@@ -101,7 +102,7 @@ BEGIN
         FROM unnest(verdict_ns, settled, verdicts) AS v (n, message, verdict)
         WHERE m.thread_id = ids[v.n] AND m.message = v.message;
     END IF;
-    FOR n IN 1 .. cardinality(card_ns) LOOP
+    FOR n IN 1 .. coalesce(cardinality(card_ns), 0) LOOP
         IF ids[card_ns[n]] IS NOT NULL THEN
             PERFORM {schema}.put_card(
                 tenants[card_ns[n]], threads[card_ns[n]], versions[n], terms[n], expires[n],

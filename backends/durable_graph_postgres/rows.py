@@ -95,8 +95,9 @@ def append_arguments(
     )
 
 
-def _columns(rows: list[tuple[Any, ...]], width: int) -> Iterable[Sequence[Any]]:
-    return zip(*rows, strict=True) if rows else ((),) * width
+def _columns(rows: list[tuple[Any, ...]], width: int) -> Iterable[Sequence[Any] | None]:
+    # NULL for what is not there, as most is most of the time: an empty array costs both sides more.
+    return zip(*rows, strict=True) if rows else (None,) * width
 
 
 def process_arguments(process: Process) -> tuple[Any, ...]:

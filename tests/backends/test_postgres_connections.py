@@ -37,6 +37,27 @@ async def test_a_hundred_runs_on_two_connections() -> None:
     await saver.aclose()
 
 
+async def test_b10_calls_go_side_by_side_on_connections_of_their_own() -> None:
+    """While one call keeps a connection, others are answered."""
+    backend = PostgresBackend(postgres.dsn(), schema=postgres.emptied_schema())
+    log, other, free = Log(), Log("other"), asyncio.Event()
+    await write(backend, log, commit("c1"))
+
+    async def work(connection: Any) -> Any:
+        await free.wait()
+        return log.next(commit("c2"))
+
+    keeping = asyncio.ensure_future(backend.transact(log.key, log.position, work))
+    while backend.statistics()["idle"]:
+        await asyncio.sleep(0)
+    await write(backend, other, commit("c1"))
+    assert await asyncio.gather(*(backend.beat(None) for _ in range(5))) == [[]] * 5
+    assert backend.statistics()["connections"] > 2
+    free.set()
+    assert await keeping is not None
+    await backend.aclose()
+
+
 async def test_there_is_an_end_to_waiting_for_one() -> None:
     """While others keep all of them, a call gives up in time; nothing was written."""
     backend = PostgresBackend(

@@ -23,6 +23,8 @@ __all__ = ["Processes"]
 
 # Processes whose sign of life is this many leases old are forgotten.
 _FORGOTTEN: Final = 100.0
+# However short their leases are, not before: ages are whole seconds, and requests take time.
+_LEAST: Final = 60.0
 
 
 class Processes:
@@ -47,7 +49,7 @@ class Processes:
         processes = await together([self._process(item.key, item.etag) for item in listed])
         alive, silent = [], []
         for item, process in zip(listed, processes, strict=True):
-            if process is not None and item.age <= _FORGOTTEN * process.lease:
+            if process is not None and item.age <= max(_FORGOTTEN * process.lease, _LEAST):
                 alive.append(Liveness(process, item.age))
             elif process is not None:
                 silent.append(item.key)

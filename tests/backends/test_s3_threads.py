@@ -59,8 +59,11 @@ async def test_a_damaged_thread_is_not_left_out_in_silence() -> None:
 
 
 @pytest.mark.services
-async def test_processes_that_are_silent_for_long_are_forgotten() -> None:
+async def test_processes_that_are_silent_for_long_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """After a hundred leases nothing is told of a process, and its object is gone."""
+    monkeypatch.setattr("durable_graph_s3.processes._LEAST", -1.0)
     async with opened(await aws.fresh_bucket()) as backend:
         await backend.beat(process("alive"))
         await backend.beat(Process("silent", process().identity, -1.0))

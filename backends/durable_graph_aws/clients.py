@@ -127,8 +127,10 @@ class _OfLoop(Generic[ClientT]):
             aws_session_token=options.session_token,
             config=config,
         )
-        client: ClientT = await self._stack.enter_async_context(making)
-        return client
+        client: Any = await self._stack.enter_async_context(making)
+        client.meta.events.register("before-send", _at_once)
+        made: ClientT = client
+        return made
 
     def abandon(self) -> None:
         """Let go of connections whose loop is no more: there is nobody to close them properly."""
@@ -144,3 +146,11 @@ class _OfLoop(Generic[ClientT]):
             await self.idle.wait()
         async with self._lock:
             await self._stack.aclose()
+
+
+def _at_once(request: Any, **_: Any) -> None:
+    """Send a body without asking first whether it is welcome.
+
+    The answer to that question would be waited for without any limit.
+    """
+    request.headers.pop("Expect", None)

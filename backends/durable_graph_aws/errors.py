@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+import aiohttp
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -99,7 +100,8 @@ def fate_of(error: BaseException) -> Fate | None:
         return Fate.UNREACHED
     if isinstance(error, _NOT_SENT):
         return Fate.REFUSED
-    if isinstance(error, (BotoCoreError, OSError)):
+    # One of aiohttp's own comes through where an answer ends within its body.
+    if isinstance(error, (BotoCoreError, OSError, aiohttp.ClientError)):
         return Fate.UNKNOWN
     return None
 

@@ -31,7 +31,7 @@ class AwsOptions:
         session_token: for credentials that expire.
         connect_timeout: seconds until a connection must stand.
         read_timeout: seconds for which nothing may come; then it is not known what became of a
-            write.
+            write. A request as a whole may take six times as long.
         busy_timeout: seconds for which a request that the service refuses because it is busy is
             asked for again.
         connections: how many requests of one event loop are under way at once, at most.

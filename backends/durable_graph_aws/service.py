@@ -22,6 +22,8 @@ ClientT = TypeVar("ClientT")
 
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 1.0
+# How many times as long as nothing may come a request may take as a whole.
+_LONGEST = 6
 # How often a service that is not there, or has not answered a read, is asked.
 _TRIES = 3
 
@@ -50,6 +52,7 @@ class Service(Generic[ClientT]):
     ) -> None:
         self._clients: Clients[ClientT] = Clients(name, options, client=client, session=session)
         self._patience = options.busy_timeout
+        self._longest = options.connect_timeout + _LONGEST * options.read_timeout
         self._clock = clock or SystemClock()
         self._chance = chance or SystemChance()
         self.requests = self.retries = 0
@@ -101,7 +104,8 @@ class Service(Generic[ClientT]):
             tries += 1
             self.requests += 1
             try:
-                async with self._clients.use() as client:
+                # The client limits how long nothing comes, but not how long nothing goes.
+                async with self._clients.use() as client, asyncio.timeout(self._longest):
                     return await work(client)
             except Exception as error:
                 fate = fate_of(error)

@@ -26,7 +26,7 @@ from tests.backends.wires import PATIENCE, WIRES, Ways
 from tests.crash.harness.counts import rounds, seeded
 from tests.services.proxy import CUT, HOLD, SILENT, Fate, Proxy, always, proxy, storm
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(60)]
 
 STEPS: Final = 6
 THREADS: Final = 4
@@ -130,9 +130,9 @@ async def test_what_arrives_late_changes_nothing(part: int, wire: str) -> None:
         await write(backend, log, commit("c1"))
         append = log.next(results(), blobs={"d": b"x"})
         way.once("up", Fate(passes=part, then="hold"))
-        with pytest.raises(StorageError) as told:
-            await backend.append([append])
-        assert isinstance(told.value, OutcomeUnknownError) or not part
+        # Some find out by themselves what has become of it.
+        told = await asyncio.gather(backend.append([append]), return_exceptions=True)
+        assert isinstance(told[0], StorageError) or told[0] == [Outcome.APPLIED]
         assert list(await backend.append([append])) == [Outcome.APPLIED]
         log.accept(append)
         await write(backend, log, mark())
@@ -151,7 +151,7 @@ async def test_a_zombie_within_its_commit_is_refused(part: int, wire: str) -> No
         zombie, other = ways.open(way.port), ways.open(ways.port)
         log = Log()
         await write(zombie, log, commit("c1"), status="running", owner="zombie")
-        late = log.copy().next(commit("late"), blobs={"z": b"z"}, status="running", owner="zombie")
+        late = log.copy().next(commit("late"), status="running", owner="zombie")
         way.once("up", Fate(passes=part, then="hold"))
         commits = asyncio.ensure_future(zombie.append([late]))
         await asyncio.wait_for(way.held.wait(), 10)
@@ -164,7 +164,6 @@ async def test_a_zombie_within_its_commit_is_refused(part: int, wire: str) -> No
             outcomes = list(await zombie.append([late]))
         assert outcomes == [Outcome.REFUSED]
         await expect_log(other, log)
-        assert dict(await other.blobs(log.key, ["z"])) == {}
         await _close(zombie, other)
 
 

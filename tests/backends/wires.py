@@ -7,9 +7,12 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from durable_graph.ports.backend import Backend
+from durable_graph_aws.options import AwsOptions
+from durable_graph_dynamodb.backend import DynamoDBBackend
 from durable_graph_postgres import PostgresBackend
 from durable_graph_redis import RedisBackend
-from tests.services import postgres, redis
+from durable_graph_s3 import S3Backend
+from tests.services import aws, postgres, redis
 
 __all__ = ["PATIENCE", "WIRES", "Ways"]
 
@@ -59,5 +62,39 @@ async def on_redis() -> Ways:
     return Ways(to.hostname or "", to.port or 6379, open)
 
 
-WIRES: Final = {"postgres": on_postgres, "redis": on_redis}
+async def on_s3() -> Ways:
+    """A bucket of its own."""
+    to, bucket = urlsplit(aws.endpoint()), await aws.fresh_bucket()
+
+    def open(port: int, patience: float = PATIENCE) -> Backend:
+        return S3Backend(bucket, "threads", aws_options(port, patience), session=aws.session())
+
+    return Ways(to.hostname or "", to.port or 80, open)
+
+
+async def on_dynamodb() -> Ways:
+    """A table of its own."""
+    to, table = urlsplit(aws.endpoint()), aws.fresh_name()
+
+    def open(port: int, patience: float = PATIENCE) -> Backend:
+        options = aws_options(port, patience)
+        return DynamoDBBackend(table, options, create=True, session=aws.session())
+
+    return Ways(to.hostname or "", to.port or 80, open)
+
+
+def aws_options(port: int, patience: float) -> AwsOptions:
+    """How a server is reached that speaks like AWS; it takes its time, so it gets more."""
+    return AwsOptions(
+        **{
+            **aws.options(),
+            "endpoint_url": f"http://127.0.0.1:{port}",
+            "connect_timeout": 2 * patience,
+            "read_timeout": 2 * patience,
+            "busy_timeout": 2 * patience,
+        }
+    )
+
+
+WIRES: Final = {"dynamodb": on_dynamodb, "postgres": on_postgres, "redis": on_redis, "s3": on_s3}
 """By name."""

@@ -18,7 +18,7 @@ from tests.crash.harness.trial import Trial, in_parallel
 @pytest.mark.parametrize(
     ("kind", "durability"),
     # What a level means is the engine's, and the same everywhere.
-    [*kinds("sync"), pytest.param("sqlite", "async", id="sqlite-async")],
+    [*kinds("sync", emulated=True), pytest.param("sqlite", "async", id="sqlite-async")],
 )
 @pytest.mark.parametrize("script", ["long", "wide"])
 def test_what_was_acknowledged_is_not_executed_again(

@@ -24,7 +24,10 @@ __all__ = ["SERVERS", "Place", "file_in", "kinds", "place", "records_of", "round
 SERVERS: Final = ("postgres", "redis")
 """Kinds of places that need a server."""
 
-_SLOW: Final[Mapping[str, int]] = {"s3": 8}
+EMULATED: Final = ("dynamodb", "s3")
+"""Kinds of places whose server is an emulator, which takes its time."""
+
+_SLOW: Final[Mapping[str, int]] = dict.fromkeys(EMULATED, 12)
 """Of these, so many times fewer rounds fit into the time of the others."""
 
 
@@ -56,8 +59,12 @@ class Place:
                 from durable_graph_redis.backend import RedisBackend
 
                 return RedisBackend(self.where, **options)
+            case "dynamodb":
+                from durable_graph_dynamodb import DynamoDBBackend
+
+                return DynamoDBBackend(self.where, **options)
             case "s3":
-                from durable_graph_s3.backend import S3Backend
+                from durable_graph_s3 import S3Backend
 
                 return S3Backend(self.where, **options)
         raise ValueError(f"There are no places of the kind {self.kind!r}.")
@@ -94,20 +101,21 @@ def place(kind: str, folder: Path) -> Place:
             from tests.services import redis
 
             return Place("redis", redis.url(), {"prefix": redis.fresh_prefix()})
-        case "s3":
+        case "dynamodb" | "s3":
             from durable_graph_aws import AwsOptions
             from tests.services import aws
 
-            options = AwsOptions(**aws.options())
-            return Place("s3", aws.fresh_name(), {"options": options, "create": True})
+            options = {"options": AwsOptions(**aws.options()), "create": True}
+            return Place(kind, aws.fresh_name(), options)
     raise ValueError(f"There are no places of the kind {kind!r}.")
 
 
-def kinds(*more: Any) -> list[ParameterSet]:
+def kinds(*more: Any, emulated: bool = False) -> list[ParameterSet]:
     """All kinds of places, as parameters of tests, each with these besides."""
+    servers = (*SERVERS, *EMULATED) if emulated else SERVERS
     return [
-        pytest.param(kind, *more, marks=[pytest.mark.services] if kind in SERVERS else [], id=kind)
-        for kind in ("sqlite", *SERVERS)
+        pytest.param(kind, *more, marks=[pytest.mark.services] if kind in servers else [], id=kind)
+        for kind in ("sqlite", *servers)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from durable_graph.encryption import Encryption
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.saver import Lease, Saver
 from durable_graph_aws import AwsOptions, options_of
@@ -36,6 +37,7 @@ class DynamoDBSaver(Saver):
         chance: where ids come from.
         lease: how this process proves that it is alive. A process on another host is known to
             be dead once somebody has seen no sign of life of it for a lease.
+        encryption: how what is stored is encrypted; ``None`` if it is not.
         options: how DynamoDB is reached: region, endpoint_url, access_key_id, secret_access_key,
             session_token, connect_timeout, read_timeout, busy_timeout, connections; see
             `durable_graph_aws.AwsOptions`. What is not said is found as AWS's own tools find it.
@@ -54,6 +56,7 @@ class DynamoDBSaver(Saver):
         clock: Clock | None = None,
         chance: Chance | None = None,
         lease: Lease | None = None,
+        encryption: Encryption | None = None,
         **options: Any,
     ) -> None:
         backend = DynamoDBBackend(
@@ -65,7 +68,7 @@ class DynamoDBSaver(Saver):
             clock=clock,
             chance=chance,
         )
-        super().__init__(backend, clock=clock, chance=chance, lease=lease)
+        super().__init__(backend, clock=clock, chance=chance, lease=lease, encryption=encryption)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,11 @@ FOR_SLOW = (
     "runtime/persistence/test_threads.py",
 )
 
+FAR_FROM_STORAGE = ("runtime/building/", "runtime/running/", "runtime/seeing/")
+"""What is tried on servers in `make torture` only."""
+
+TORTURE = "DURABLE_GRAPH_TORTURE" in os.environ
+
 
 def savers() -> list[ParameterSet]:
     """The names of all savers, as parameters of fixtures and tests."""
@@ -57,19 +63,20 @@ def savers() -> list[ParameterSet]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what would take a slow saver minutes and say nothing new."""
-    left_out = [
-        item
-        for item in items
-        if isinstance(item, pytest.Function)
-        and hasattr(item, "callspec")
-        and SLOW.intersection(map(str, item.callspec.params.values()))
-        and {"saver", "cold"}.intersection(item.callspec.params)
-        and not item.path.as_posix().endswith(FOR_SLOW)
-    ]
+    """Leave out what would take a server minutes and say nothing new."""
+    left_out = [item for item in items if _says_nothing_new(item)]
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = [item for item in items if item not in gone]
+
+
+def _says_nothing_new(item: pytest.Item) -> bool:
+    params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    on, path = {params.get("saver"), params.get("cold")}, item.path.as_posix()
+    if not SLOW.isdisjoint(on):
+        return not path.endswith(FOR_SLOW)
+    far = any(folder in path for folder in FAR_FROM_STORAGE)
+    return not SERVICES.isdisjoint(on) and far and not TORTURE
 
 
 @pytest_asyncio.fixture(params=savers())

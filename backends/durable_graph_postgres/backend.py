@@ -17,6 +17,7 @@ import asyncpg
 from durable_graph.errors import (
     ConfigError,
     IntegrityError,
+    StorageError,
     ThreadArchivedError,
     ThreadNotFoundError,
 )
@@ -45,7 +46,7 @@ from durable_graph.ports.items import Items
 from durable_graph.ports.loops import PerLoop
 from durable_graph.ports.paging import cursor_of, place_of
 from durable_graph.ports.rows import head_values, until_commit
-from durable_graph_postgres.connections import Connections, Lent, Source
+from durable_graph_postgres.connections import Connections, Lent, Source, terminate
 from durable_graph_postgres.failures import FAILURES, is_lost, may_pass, translate, unreachable
 from durable_graph_postgres.guest import GuestError, host
 from durable_graph_postgres.items import PostgresItems, put_arguments
@@ -547,7 +548,7 @@ class PostgresBackend:
             except FAILURES as error:
                 if is_lost(error):
                     self._lost += 1
-                    connection.terminate()
+                    terminate(connection)
                     # A connection may have died while nobody used it. To read once more on
                     # another one does no harm; what was to be written may be written by now.
                     if again and not isinstance(error, TimeoutError):
@@ -556,7 +557,7 @@ class PostgresBackend:
                         continue
                 raise translate(error, self.where, writes=writes) from error
             except asyncio.CancelledError:  # its loop ends; what the server makes of it is unknown
-                connection.terminate()
+                terminate(connection)
                 raise
             finally:
                 await source.give_back(connection)
@@ -568,25 +569,24 @@ class PostgresBackend:
         try:
             await connection.reset(timeout=self._busy_timeout)
         except FAILURES:
-            connection.terminate()
+            terminate(connection)
 
     # -- connections ---------------------------------------------------------------------------
 
     def _make_source(self) -> Source:
         if self._pool is not None:
-            return Lent(self._pool, self._examine, self._busy_timeout)
+            return Lent(self._pool, self._reach, self._examine, self._busy_timeout)
         return Connections(self._connect, self._max_connections, self._busy_timeout)
 
-    async def _connect(self) -> Connection:
+    async def _reach(self, connect: Callable[[], Awaitable[Connection]]) -> Connection:
+        """A connection, also to a server that only starts."""
         deadline = self._clock.monotonic() + self._busy_timeout
         while True:
             try:
-                connection = await asyncpg.connect(
-                    self._dsn,
-                    timeout=self._busy_timeout,
-                    statement_cache_size=100 if self._prepared else 0,
-                )
+                connection = await connect()
                 break
+            except StorageError:  # one of them is an `OSError`, too
+                raise
             except FAILURES as error:
                 # Nothing was sent, so trying again is harmless; where nothing has ever answered,
                 # waiting would only hide a wrong address.
@@ -595,10 +595,20 @@ class PostgresBackend:
                     raise unreachable(error, self.where) from error
             await self._clock.sleep(_CONNECT_AGAIN)
         self._reached = True
+        return connection
+
+    async def _connect(self) -> Connection:
+        connection = await self._reach(
+            lambda: asyncpg.connect(
+                self._dsn,
+                timeout=self._busy_timeout,
+                statement_cache_size=100 if self._prepared else 0,
+            )
+        )
         try:
             await self._examine(connection)
         except BaseException:
-            connection.terminate()
+            terminate(connection)
             raise
         return connection
 

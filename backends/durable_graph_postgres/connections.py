@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 import asyncpg
 
 from durable_graph.errors import StorageBusyError, StorageClosedError
+from durable_graph_postgres.failures import FAILURES
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-__all__ = ["Connection", "Connections", "Lent", "Source"]
+__all__ = ["Connection", "Connections", "Lent", "Source", "terminate"]
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
@@ -195,6 +196,12 @@ class Connections:
             self._empty.set_result(None)
 
 
+def terminate(connection: Connection) -> None:
+    """Close a connection at once. One that a pool has seen end is its own again already."""
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
+
+
 def _close_without_loop(connection: Any) -> None:
     """Close a socket whose event loop was closed under it, which nothing public can do."""
     transport = getattr(connection, "_transport", None)
@@ -212,6 +219,7 @@ class Lent:
 
     Args:
         pool: his pool.
+        reach: asks for a connection until the server answers, or has had its time.
         examine: sees whether the database behind it can be used; asked once.
         patience: seconds to wait for a connection.
     """
@@ -219,10 +227,12 @@ class Lent:
     def __init__(
         self,
         pool: asyncpg.Pool[Any],
+        reach: Callable[[Callable[[], Awaitable[Connection]]], Awaitable[Connection]],
         examine: Callable[[Connection], Awaitable[None]],
         patience: float,
     ) -> None:
         self._pool = pool
+        self._reach = reach
         self._examine = examine
         self._examined = False
         self._patience = patience
@@ -239,14 +249,7 @@ class Lent:
         """A connection for the caller alone."""
         if self._closed:
             raise StorageClosedError("The saver on this pool was closed.")
-        try:
-            async with asyncio.timeout(self._patience):
-                connection = await self._pool.acquire()
-        except TimeoutError as error:
-            raise StorageBusyError(
-                f"The pool had no connection to spare for {self._patience:g} s; nothing was "
-                f"written. Give it more, or look for what keeps them."
-            ) from error
+        connection = await self._reach(self._acquire)
         self._used += 1
         try:
             if not self._examined:
@@ -257,10 +260,24 @@ class Lent:
             raise
         return connection
 
+    async def _acquire(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._pool.acquire()
+        except TimeoutError as error:
+            raise StorageBusyError(
+                f"The pool had no connection to spare for {self._patience:g} s; nothing was "
+                f"written. Give it more, or look for what keeps them."
+            ) from error
+
     async def give_back(self, connection: Connection) -> None:
         """Give it back to the pool."""
+        given = cast("PoolConnectionProxy[Any]", connection)
         try:
-            await self._pool.release(cast("PoolConnectionProxy[Any]", connection))
+            # The pool sets the session back, and closes it if that fails. Whoever has used it has
+            # his answer by then, and must not be told of that instead.
+            with contextlib.suppress(*FAILURES):
+                await self._pool.release(given, timeout=self._patience)
         finally:
             self._used -= 1
             if self._used == 0 and self._empty is not None and not self._empty.done():

@@ -39,6 +39,7 @@ from durable_graph.ports.backend import (
     ThreadQuery,
 )
 from durable_graph.ports.items import Items
+from durable_graph.ports.later import then
 
 __all__ = ["EncryptedBackend", "EncryptedTransactions"]
 
@@ -261,7 +262,10 @@ class EncryptedTransactions(EncryptedBackend):
     """The same for a backend that lets others write in the transaction of an append."""
 
     async def transact(
-        self, thread: ThreadKey, expected: Position, work: Callable[[Any], Append]
+        self,
+        thread: ThreadKey,
+        expected: Position,
+        work: Callable[[Any], Append | Awaitable[Append]],
     ) -> Append | None:
         """See `Transactional.transact`."""
         inner: Any = self.inner
@@ -272,15 +276,14 @@ class EncryptedTransactions(EncryptedBackend):
         keys = await self._keyring.to_store(thread, keys.secret)
         made: list[Append] = []
 
-        def sealing(connection: Any) -> Append:
-            append = work(connection)
+        def sealing(append: Append) -> Append:
             if append.head.secret != keys.secret:
                 raise ValueError("What is to be appended is of another thread than what is there.")
             made.append(append)
             return _sealed(keys, append)
 
         transact: Callable[..., Awaitable[Append | None]] = inner.transact
-        stored = await transact(thread, expected, sealing)
+        stored = await transact(thread, expected, lambda guest: then(work(guest), sealing))
         return None if stored is None else made[-1]
 
 

@@ -10,7 +10,7 @@ thread's next file, or with the thread.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -240,7 +240,10 @@ class ArchivingBackend:
         return kept
 
     async def transact(
-        self, thread: ThreadKey, expected: Position, work: Callable[[Any], Append]
+        self,
+        thread: ThreadKey,
+        expected: Position,
+        work: Callable[[Any], Append | Awaitable[Append]],
     ) -> Append | None:
         """See `Transactional`; there is one only where the backend has it."""
         stored: Any = self._stored

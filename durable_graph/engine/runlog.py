@@ -12,7 +12,6 @@ from typing import Any, Literal
 import anyio
 
 from durable_graph.decisions.items import Pending as StorePending
-from durable_graph.engine.later import then
 from durable_graph.engine.writer import GuestError, Writer
 from durable_graph.errors import (
     DurableGraphError,
@@ -36,6 +35,7 @@ from durable_graph.log.seal import CommitInfo, Draft, seal, snapshot_due
 from durable_graph.ports.backend import Append, Backend, Outcome, Position
 from durable_graph.ports.clock import Clock
 from durable_graph.ports.items import Puts
+from durable_graph.ports.later import then
 from durable_graph.types import Durability
 
 __all__ = ["Receipt", "RunLog"]

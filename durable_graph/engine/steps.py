@@ -35,7 +35,6 @@ from durable_graph.engine.context import TaskContext, running_task
 from durable_graph.engine.deadline import Deadline, within
 from durable_graph.engine.execute import describe, in_context, new_context
 from durable_graph.engine.future import StepFuture
-from durable_graph.engine.later import then
 from durable_graph.engine.runlog import Receipt
 from durable_graph.engine.runtime import supplied
 from durable_graph.engine.workers import workers
@@ -53,6 +52,7 @@ from durable_graph.errors import (
 )
 from durable_graph.log.records import Step, Steps
 from durable_graph.log.seal import blob_digest
+from durable_graph.ports.later import then
 from durable_graph.types import NOT_DONE, CachePolicy, RetryPolicy, StepClaim, TimeoutPolicy
 
 if TYPE_CHECKING:

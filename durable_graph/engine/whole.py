@@ -103,7 +103,10 @@ async def _write(keeper: Keeper, key: ThreadKey, whole: WholeThread, act: Act) -
     there = await keeper.backend.thread(key)
     if there is not None and not is_trace(there):
         return await _complete(keeper, there, whole)
-    head = replace(whole.head, key=key, epoch=1, owner=None, updated=act.time)
+    # The epoch grows: whoever owned a thread of this name and log before it was deleted would find
+    # it just where it was, and must not write to it.
+    epoch = whole.head.epoch + 1
+    head = replace(whole.head, key=key, epoch=epoch, owner=None, updated=act.time)
     if head.status == "running":  # its owner is dead, and nobody owns the copy
         head = replace(head, status="stopped", reason=act.what)
     card = _card(there, whole, act)

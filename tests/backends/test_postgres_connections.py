@@ -17,7 +17,13 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from durable_graph.errors import ConfigError, StorageBusyError, StorageClosedError, StorageError
+from durable_graph.errors import (
+    ConfigError,
+    OutcomeUnknownError,
+    StorageBusyError,
+    StorageClosedError,
+    StorageError,
+)
 from durable_graph.testing.contract_kit import Log, commit, expect_log, process, write
 from durable_graph_postgres import PostgresBackend, PostgresSaver
 from tests.backends.kit import counting, result_of, thread
@@ -207,6 +213,48 @@ async def test_a_pool_of_the_users() -> None:
         assert pool.get_idle_size() == pool.get_size()
         with pytest.raises(StorageClosedError):
             await saver.backend.beat(None)
+
+
+async def test_a_server_that_dies_behind_a_pool() -> None:
+    """What is asked of it then fails with a true error of ours: a write whose answer was lost is
+    unknown, what cannot be sent has written nothing. Once the server is back, all goes on."""
+    with postgres.own_server() as server:
+        pool = await asyncpg.create_pool(server.dsn, min_size=1, max_size=2)
+        backend = PostgresBackend(pool=pool, schema="threads", busy_timeout=0.5)
+        log = Log()
+        await write(backend, log, commit("c1"))
+        server.crash()
+        with pytest.raises(OutcomeUnknownError, match="Calling again finds out"):
+            await backend.append([log.next(commit("c2"))])
+        for call in (backend.read(log.key), backend.append([log.next(commit("c2"))])):
+            with pytest.raises(StorageBusyError, match="nothing was written"):
+                await call
+        server.start()
+        await expect_log(backend, log)
+        await write(backend, log, commit("c2"))
+        await pool.close()
+        with pytest.raises(StorageError, match="pool is closed"):
+            await backend.read(log.key)
+        await backend.aclose()
+
+
+async def test_an_answer_counts_that_a_pool_cannot_follow() -> None:
+    """What was acknowledged stays so if the pool cannot set the session back afterwards, and
+    nobody waits for that for ever."""
+    with postgres.own_server() as server:
+        pool = await asyncpg.create_pool(server.dsn, min_size=1, max_size=1)
+        backend = PostgresBackend(pool=pool, schema="threads", busy_timeout=0.5)
+        await backend.beat(None)
+        source = backend._make_source()
+        connection = await source.take()
+        server.freeze()
+        try:
+            await asyncio.wait_for(source.give_back(connection), 20)
+        finally:
+            server.thaw()
+        assert await backend.beat(None) == []
+        await backend.aclose()
+        await pool.close()
 
 
 async def test_other_loops_do_not_touch_a_pool() -> None:

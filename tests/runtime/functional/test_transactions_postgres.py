@@ -15,6 +15,7 @@ from durable_graph.errors import InvalidUpdateError, StorageError, TransactionEr
 from durable_graph.types import RunnableConfig
 from durable_graph_postgres import PostgresSaver
 from durable_graph_postgres.guest import Guest
+from tests.runtime.encryption.kit import encrypted
 from tests.runtime.functional.kit import steps_of
 from tests.runtime.kit import Items, chain, fan
 from tests.services import postgres
@@ -401,3 +402,21 @@ async def test_what_a_session_was_set_to_is_set_back(saver: Saver, config: Runna
 
     result = await chain(("node", node), saver=saver).ainvoke({"items": []}, config)
     assert "nowhere" not in result["items"][0]
+
+
+async def test_a_result_is_encrypted(config: RunnableConfig) -> None:
+    """With encryption the function is awaited, too, and what it returns is stored encrypted."""
+    saver = Saver(encryption=encrypted())
+
+    async def secret(connection: Guest) -> str:
+        return str(await connection.fetchval("SELECT 'word' || '-result'"))
+
+    async def node(state: Items, runtime: Runtime) -> Items:
+        return {"items": [await runtime.transaction(secret)]}
+
+    graph = chain(("node", node), saver=saver)
+    assert (await graph.ainvoke({"items": []}, config))["items"] == ["word-result"]
+    bodies = await saver.sql(f"SELECT body FROM {saver.schema}.records ORDER BY seq")
+    assert len(bodies) > 2
+    assert all(b"word-result" not in body for (body,) in bodies)
+    await saver.aclose()

@@ -21,8 +21,9 @@ from durable_graph.errors import (
     ThreadExistsError,
     ThreadNotFoundError,
 )
-from durable_graph.log.records import Answers, encode_body
-from durable_graph.ports.backend import Message
+from durable_graph.log.records import Answers, Mark, ThreadKey, encode_body
+from durable_graph.log.seal import Draft, seal
+from durable_graph.ports.backend import Append, Message, Outcome, Position
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.ports.threadfile import read_thread, write_thread
 from durable_graph.saver import Saver
@@ -337,3 +338,33 @@ async def _leave(saver: Saver, thread: str, question: str, answer: str) -> None:
     body = encode_body(Answers({question: b'"%b"' % answer.encode()}))
     message = Message(f"of {question}", "answer", body, "ann", saver.clock.time())
     await saver.backend.post(saver.key(thread), message)
+
+
+async def test_who_owned_a_deleted_thread_does_not_own_the_imported_one(saver: Saver) -> None:
+    """A writer that was paused finds the same log again, under the same name and at the same
+    position, and is refused: the thread was given to nobody since."""
+    made = chain(("a", says("a")), ("b", says("b")), saver=saver)
+    await made.ainvoke({}, named("t"))
+    key = ThreadKey("", "t")
+    seen = await saver.backend.read(key)
+    assert seen is not None
+    head = seen.head
+    after, records = seal(
+        head,
+        [Draft(Mark("late"), head.updated, head.run)],
+        key=key,
+        secret=head.secret,
+        epoch=head.epoch,
+        status=head.status,
+        owner=head.owner,
+        input=head.input,
+        reason=head.reason,
+        now=head.updated,
+    )
+    late = Append(Position.of(head), after, records, {}, {})
+    file = await saver.threads.export("t")
+    await saver.threads.delete("t")
+    await saver.threads.import_(file)
+    assert list(await saver.backend.append([late])) == [Outcome.REFUSED]
+    assert await made.aget_state(named("t")) is not None
+    assert await saver.threads.verify("t") == []

@@ -423,7 +423,10 @@ class Threads:
             IntegrityError: the file is damaged, or no such file; nothing was stored.
             UnknownTypeError: a newer version has written it.
             ThreadExistsError: there is a thread of that name.
+            ConfigError: it is no bytes.
         """
+        if not isinstance(data, bytes):
+            raise ConfigError(f"import_ takes the bytes of a file, not {type(data).__name__}.")
         return _info(await whole.import_file(self._keeper, data, thread_id, _name(by, "by")))
 
     async def prune(self, thread_id: str, retention: Retention, *, by: str | None = None) -> bool:

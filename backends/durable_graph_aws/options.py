@@ -57,7 +57,7 @@ class AwsOptions:
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ConfigError("access_key_id and secret_access_key are given together or not.")
         url = self.endpoint_url
-        if url is not None and not url.startswith(("http://", "https://")):
+        if url is not None and not _is_endpoint(url):
             raise ConfigError(f"endpoint_url is http://... or https://..., not {url!r}.")
 
     def __repr__(self) -> str:
@@ -80,6 +80,14 @@ class AwsOptions:
             if name not in known:
                 raise ConfigError(f"There is no option {name!r}. There are {_listed(known)}.")
         return cls(**options)
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # there is no such port, or no such address
+        return False
 
 
 def options_of(url: str, *, form: str, extra: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:

@@ -261,6 +261,12 @@ class PostgresBackend:
         async def then_reset(connection: Connection) -> Append | None:
             try:
                 return await transaction(connection)
+            except FAILURES as error:
+                # A connection that was closed for what the guest did cannot end the transaction;
+                # the server does, and nothing was committed.
+                if isinstance(error.__context__, GuestError):
+                    raise error.__context__ from error.__context__.__cause__
+                raise
             finally:
                 await self._reset(connection)
 
@@ -640,11 +646,25 @@ def _by_tenant(batch: Sequence[Append], order: Sequence[int]) -> list[list[int]]
 
 
 def _where(dsn: str) -> str:
-    """A database as messages name it, without its password."""
-    parts = urlsplit(dsn)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+    """A database as messages name it, without its password.
+
+    Raises:
+        ConfigError: it is no address.
+    """
+    try:
+        parts = urlsplit(dsn)
+        hosts = parts.netloc.rpartition("@")[2]
+        if "@" in parts.path:  # so the password has a slash, and is where the host should be
+            raise ValueError
+        for host in hosts.split(","):  # several, of which the primary is looked for
+            _ = urlsplit(f"//{host}").port
+    except ValueError:  # which might show the password
+        raise ConfigError(
+            "A database is at postgresql://user:password@host:port/database, with ports from 1 to "
+            "65535; several hosts are host1:port,host2:port. In name and password, write / as %2F "
+            "and @ as %40."
+        ) from None
+    return f"{parts.scheme}://{hosts}{parts.path}"
 
 
 async def _close(source: Source) -> None:

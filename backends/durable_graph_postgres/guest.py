@@ -13,7 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from asyncpg.exceptions import InFailedSQLTransactionError
+from asyncpg.exceptions import InFailedSQLTransactionError, InterfaceError
 
 from durable_graph.errors import TransactionError
 from durable_graph_postgres.failures import FAILURES, is_lost
@@ -25,15 +25,16 @@ __all__ = ["Guest", "GuestError", "host"]
 
 T = TypeVar("T")
 
-_IGNORED: Final = re.compile(r"(?:\s|--[^\n]*\n?|/\*.*?\*/|\()*", re.DOTALL)
-_WORDS: Final = re.compile(r"\w+")
+_IGNORED: Final = re.compile(r"(?:[\s;(]|--[^\n]*\n?)*")
+_EDGE: Final = re.compile(r"/\*|\*/")
+_WORD: Final = re.compile(r"\w+")
 _TRANSACTIONS: Final = frozenset({"ABORT", "BEGIN", "COMMIT", "END", "START"})
 _SESSIONS: Final = frozenset(
     {"DEALLOCATE", "DISCARD", "LISTEN", "LOAD", "PREPARE", "RESET", "UNLISTEN"}
 )
 
 _ARRIVE: Final = """
-SELECT pg_current_xact_id()::text, array_agg(oid)
+SELECT pg_current_xact_id()::text, current_setting('synchronous_commit'), array_agg(oid)
 FROM pg_class WHERE relnamespace = to_regnamespace($1)
 """
 _LEAVE: Final = """
@@ -44,7 +45,8 @@ SELECT pg_current_xact_id_if_assigned()::text,
         WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = ANY ($1::oid[])
             AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
         ORDER BY 1
-    )
+    ),
+    set_config('synchronous_commit', $2, true)
 """
 
 
@@ -145,7 +147,7 @@ async def host(
         GuestError: he raised something, or did what he must not.
         Exception: one of `FAILURES`: the connection was lost.
     """
-    ((transaction, tables),) = await connection.fetch(_ARRIVE, schema)
+    ((transaction, durability, tables),) = await connection.fetch(_ARRIVE, schema)
     guest = Guest(connection)
     try:
         async with asyncio.timeout(patience) as limit:
@@ -153,7 +155,8 @@ async def host(
             result: T = await made if inspect.isawaitable(made) else made
             # What is checked at the end of the transaction only is his affair as well.
             await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        ((last, changed),) = await connection.fetch(_LEAVE, tables)
+        # How durable it is what he and we write is ours to say.
+        ((last, changed, _),) = await connection.fetch(_LEAVE, tables, durability)
     except Exception as error:
         if connection.is_closed() and isinstance(error, FAILURES) and is_lost(error):
             raise
@@ -161,6 +164,9 @@ async def host(
             error = _too_long(patience, error)
         elif isinstance(error, InFailedSQLTransactionError):
             error = _spoilt(error)
+        elif _is_in_use(error):
+            connection.terminate()  # nothing else can be said on it, not even to undo it all
+            error = _in_use(error)
         raise GuestError(error) from error
     finally:
         guest.leave()
@@ -172,17 +178,42 @@ async def host(
 
 
 def _wrong_with(query: str) -> str | None:
-    begin = _IGNORED.match(query)
-    first, second, *_ = [
-        *(word.upper() for word in _WORDS.findall(query[begin.end() if begin else 0 :])[:2]),
-        "",
-        "",
-    ]
+    first, second, *_ = [*_first_words(query), "", ""]
     if first in _TRANSACTIONS or (first == "ROLLBACK" and second != "TO"):
         return "begin or end a transaction"
     if first in _SESSIONS or (first == "SET" and second not in {"LOCAL", "CONSTRAINTS"}):
         return f"use {first}, which others who use the connection would find"
     return None
+
+
+def _first_words(query: str) -> list[str]:
+    """The first two words of a statement, fewer if something else comes before."""
+    found: list[str] = []
+    start = 0
+    while len(found) < 2:
+        start = _next_word(query, start)
+        word = _WORD.match(query, start)
+        if word is None:
+            break
+        found.append(word.group().upper())
+        start = word.end()
+    return found
+
+
+def _next_word(query: str, start: int) -> int:
+    """Where it goes on after comments, which in PostgreSQL may hold comments."""
+    depth = 0
+    while True:
+        if depth == 0:
+            ignored = _IGNORED.match(query, start)
+            start = ignored.end() if ignored else start
+            if not query.startswith("/*", start):
+                return start
+        edge = _EDGE.search(query, start)
+        if edge is None:
+            return len(query)
+        depth += 1 if edge.group() == "/*" else -1
+        start = edge.end()
 
 
 def _refusal(wrong: str) -> TransactionError:
@@ -196,6 +227,19 @@ def _too_long(patience: float, cause: BaseException) -> TransactionError:
     told = TransactionError(
         f"The function given to transaction() has taken longer than {patience:g} s, for which "
         f"others wait for what it has locked. Let it do its SQL and return, or raise call_timeout."
+    )
+    told.__cause__ = cause
+    return told
+
+
+def _is_in_use(error: Exception) -> bool:
+    return isinstance(error, InterfaceError) and "another operation" in str(error)
+
+
+def _in_use(cause: BaseException) -> TransactionError:
+    told = TransactionError(
+        "The function given to transaction() has used its connection for two statements at once. "
+        "Await each before the next, and all before it returns."
     )
     told.__cause__ = cause
     return told

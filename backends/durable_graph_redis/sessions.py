@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from redis import exceptions as redis
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool
+from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -299,4 +299,15 @@ def _where(url: str) -> str:
         address = f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
     except ValueError as error:
         raise ConfigError(f"The port in the URL of Redis is no number: {error}.") from error
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise ConfigError(f"The URL of Redis makes no sense: {error}") from error
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not database.isdecimal():
+        # The driver would take the first one instead.
+        raise ConfigError(
+            f"A database of Redis is a number, as in redis://host:6379/0, and not "
+            f"{database!r}. To keep things apart within one there is prefix=."
+        )
     return f"Redis at {parts.path if parts.scheme == 'unix' else address + parts.path}"

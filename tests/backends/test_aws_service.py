@@ -244,6 +244,8 @@ async def test_a_missing_region_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         ({"connections": 0}, "connections"),
         ({"access_key_id": "a"}, "together"),
         ({"endpoint_url": "localhost:1"}, "http://"),
+        ({"endpoint_url": "http://localhost:99999"}, "http://"),
+        ({"endpoint_url": "http://"}, "http://"),
         ({"reigon": "x"}, "'reigon'"),
     ],
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -213,6 +215,36 @@ async def test_an_address_where_nobody_answers() -> None:
             with pytest.raises(StorageBusyError, match="No connection could be made") as caught:
                 await backend.beat(None)
         assert "secret" not in str(caught.value) + repr(backend)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:secret@host:99999/database",
+        "postgresql://user:secret@host:port/database",
+        "postgresql://user:secret@one:5432,two:port/database",
+        "postgresql://user:sec/ret@host/database",
+        "postgresql://user:secret@[::1/database",
+    ],
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    """At once, and without showing the password."""
+    with pytest.raises(ConfigError, match="host:port/database") as raised:
+        PostgresBackend(address)
+    assert "sec" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+async def test_an_address_of_several_hosts() -> None:
+    """The driver looks for the one that answers as it should."""
+    host = urlsplit(postgres.dsn())
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        hosts = f"127.0.0.1:{nobody.getsockname()[1]},{host.hostname}:{host.port}"
+        address = f"postgresql://{host.username}:secret@{hosts}{host.path}"
+        async with opened(f"{address}?target_session_attrs=primary") as backend:
+            assert backend.where == f"postgresql://{hosts}{host.path}"
+            await backend.beat(None)
 
 
 async def test_savers_by_url() -> None:

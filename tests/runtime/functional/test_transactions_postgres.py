@@ -196,6 +196,9 @@ FORBIDDEN = [
     "COMMIT",
     " commit and chain",
     "/* a */ -- b\n (END)",
+    "/* a /* b */ c */ COMMIT",
+    "; /* a */ COMMIT",
+    "ROLLBACK /* TO */",
     "ABORT",
     "ROLLBACK",
     "PREPARE TRANSACTION 'x'",
@@ -249,6 +252,28 @@ async def test_one_statement_at_a_time(saver: Saver, config: RunnableConfig) -> 
         return {}
 
     await chain(("node", node), saver=saver).ainvoke({"items": []}, config)
+
+
+async def test_two_statements_at_once_are_refused(saver: Saver, config: RunnableConfig) -> None:
+    """Of which one is left behind, so that not even the end of the transaction can be said."""
+    left: list[asyncio.Task[Any]] = []
+
+    async def work(connection: Guest) -> None:
+        await saver.order(connection, "tea")
+        left.append(asyncio.create_task(connection.fetch("SELECT pg_sleep(60)")))
+        await asyncio.sleep(0)
+
+    async def node(state: Items, runtime: Runtime) -> Items:
+        with pytest.raises(TransactionError, match="two statements at once"):
+            await runtime.transaction(work)
+        await runtime.transaction(saver.order, "milk")
+        return {}
+
+    await chain(("node", node), saver=saver).ainvoke({"items": []}, config)
+    assert len(left) == 1
+    assert await saver.orders() == ["milk"]
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await left[0]
 
 
 async def _close(connection: Guest) -> None:
@@ -420,3 +445,28 @@ async def test_a_result_is_encrypted(config: RunnableConfig) -> None:
     assert len(bodies) > 2
     assert all(b"word-result" not in body for (body,) in bodies)
     await saver.aclose()
+
+
+async def test_its_durability_is_not_the_functions_to_choose(config: RunnableConfig) -> None:
+    """A server that crashes right after the transaction has it, whatever was set within."""
+    # Only what a commit waits for is on the disk in time.
+    with postgres.own_server(wal_writer_delay="10s") as server:
+        saver = PostgresSaver(server.dsn)
+        await postgres.sql(server.dsn, "CREATE TABLE orders (item text)")
+
+        async def work(connection: Guest) -> None:
+            await connection.execute("SET LOCAL synchronous_commit = off")
+            await connection.execute("INSERT INTO orders VALUES ('tea')")
+
+        async def node(state: Items, runtime: Runtime) -> Items:
+            await runtime.transaction(work)
+            server.crash()
+            server.start()
+            raise KeyError("it goes no further")
+
+        graph = chain(("node", node), saver=saver)
+        with pytest.raises(KeyError):
+            await graph.ainvoke({"items": []}, config)
+        assert await postgres.sql(server.dsn, "SELECT item FROM orders") == [("tea",)]
+        assert [entry.state for entry in await steps_of(saver, config)] == ["done"]
+        await saver.aclose()

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from durable_graph import Command, interrupt
+from durable_graph import Command, InMemorySaver, interrupt
 from durable_graph.errors import (
     CheckpointNotFoundError,
+    ConfigError,
     IntegrityError,
     ThreadBusyError,
     ThreadExistsError,
@@ -295,6 +296,14 @@ async def test_a_file_made_by_hand_must_be_a_thread(
     with pytest.raises(IntegrityError):
         await other.threads.import_(write_thread(made))
     assert [info async for info in other.threads.list()] == []
+
+
+@pytest.mark.parametrize("given", ["text", None, 5])
+async def test_what_is_no_file_is_refused(given: Any) -> None:
+    """It says what it should be."""
+    async with InMemorySaver() as saver:
+        with pytest.raises(ConfigError, match="takes the bytes"):
+            await saver.threads.import_(given)
 
 
 async def test_a_name_that_is_none_is_damage(saver: Saver, other: Saver) -> None:

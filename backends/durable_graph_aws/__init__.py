@@ -2,13 +2,14 @@
 
 from durable_graph_aws.errors import NothingDoneError, code_of
 from durable_graph_aws.options import AwsOptions, options_of
-from durable_graph_aws.service import Service, to_its_end, together
+from durable_graph_aws.service import Service, first_told, to_its_end, together
 
 __all__ = [
     "AwsOptions",
     "NothingDoneError",
     "Service",
     "code_of",
+    "first_told",
     "options_of",
     "to_its_end",
     "together",

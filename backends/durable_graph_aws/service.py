@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from durable_graph.errors import OutcomeUnknownError
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
 from durable_graph_aws.clients import Clients, Name
 from durable_graph_aws.errors import Fate, fate_of, told, unknown
@@ -14,7 +15,7 @@ from durable_graph_aws.options import AwsOptions
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
-__all__ = ["Service", "to_its_end", "together"]
+__all__ = ["Service", "first_told", "to_its_end", "together"]
 
 T = TypeVar("T")
 ThingT = TypeVar("ThingT")
@@ -153,7 +154,8 @@ async def together(
 ) -> list[T]:
     """Do something with each of several things, some at once; the results in their order.
 
-    All are done before this returns, also if some fail; then it raises the first error.
+    All are done before this returns, also if some fail. Then it raises the first error; but if of
+    any it is not known what became of it, the first of those: nothing else is true of all.
     """
     gate = asyncio.Semaphore(at_once)
     results: dict[int, T] = {}
@@ -173,5 +175,11 @@ async def together(
         for place, thing in enumerate(everything):
             group.create_task(one(place, thing))
     if errors:
-        raise errors[0]
+        raise first_told(errors)
     return [results[place] for place in range(len(everything))]
+
+
+def first_told(errors: Sequence[Exception]) -> Exception:
+    """What is to be told of several requests that have failed, each for itself: that nothing was
+    written is true only where it is of each."""
+    return next((error for error in errors if isinstance(error, OutcomeUnknownError)), errors[0])

@@ -17,6 +17,7 @@ import asyncpg
 from durable_graph.errors import (
     ConfigError,
     IntegrityError,
+    OutcomeUnknownError,
     StorageError,
     ThreadArchivedError,
     ThreadNotFoundError,
@@ -177,27 +178,34 @@ class PostgresBackend:
     async def append(
         self, batch: Sequence[Append], beat: Process | None = None
     ) -> Sequence[Outcome]:
-        if any(append.puts for append in batch):
-            plain = [append for append in batch if not append.puts]
-            outcomes = iter(await self.append(plain, beat) if plain else ())
-            if beat is not None and not plain:
-                await self._append([], beat)
-            return [
-                await self._append_with_items(append) if append.puts else next(outcomes)
-                for append in batch
-            ]
-        if len(batch) == 1:
+        if len(batch) == 1 and not batch[0].puts:
             return await self._append(batch, beat)
-        order = sorted(range(len(batch)), key=lambda place: batch[place].head.key)
-        groups = [order]
-        if self._row_security:  # each transaction is for one tenant
-            groups = _by_tenant(batch, order)
         told: dict[int, Outcome] = {}
-        for places in groups:
-            answers = await self._append([batch[place] for place in places], beat)
+        for places in self._transactions(batch, beat):
+            appends = [batch[place] for place in places]
+            try:
+                if appends and appends[0].puts:
+                    answers = [await self._append_with_items(appends[0])]
+                else:
+                    answers = await self._append(appends, beat)
+                    beat = None
+            except StorageError as error:
+                if not told or isinstance(error, OutcomeUnknownError):
+                    raise
+                # Those before it are stored, so it must not be told that nothing is.
+                raise OutcomeUnknownError(f"Of some appends, not all were made. {error}") from error
             told.update(zip(places, answers, strict=True))
-            beat = None
         return [told[place] for place in range(len(batch))]
+
+    def _transactions(self, batch: Sequence[Append], beat: Process | None) -> list[list[int]]:
+        """Which appends go into one transaction each, in which order."""
+        order = sorted(range(len(batch)), key=lambda place: batch[place].head.key)
+        plain = [place for place in order if not batch[place].puts]
+        # With row level security, each transaction is for one tenant.
+        groups = _by_tenant(batch, plain) if self._row_security else [plain] if plain else []
+        if beat is not None and not plain:
+            groups = [[]]  # whoever sees the thread as this process's must find the process alive
+        return [*groups, *([place] for place in order if batch[place].puts)]
 
     async def _append(self, batch: Sequence[Append], beat: Process | None) -> list[Outcome]:
         arguments = append_arguments(batch, beat, self._patience)

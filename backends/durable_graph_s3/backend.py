@@ -37,7 +37,7 @@ from durable_graph.ports.backend import (
     next_card,
 )
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
-from durable_graph_aws import AwsOptions, to_its_end
+from durable_graph_aws import AwsOptions, first_told, to_its_end
 from durable_graph_s3.bucket import Bucket, fresh
 from durable_graph_s3.clearing import Clearing
 from durable_graph_s3.index import grow, span_of
@@ -162,14 +162,13 @@ class S3Backend:
         if len(batch) == 1:
             return [await self._append(batch[0])]
         made = await asyncio.gather(*map(self._append, batch), return_exceptions=True)
-        failed = [outcome for outcome in made if isinstance(outcome, BaseException)]
+        failed = [outcome for outcome in made if isinstance(outcome, Exception)]
         if not failed:
             return [outcome for outcome in made if isinstance(outcome, Outcome)]
+        told = first_told(failed)
         if len(failed) == len(made):
-            raise failed[0]
-        raise OutcomeUnknownError(
-            f"{len(failed)} of {len(made)} appends failed: {failed[0]}"
-        ) from failed[0]
+            raise told
+        raise OutcomeUnknownError(f"{len(failed)} of {len(made)} appends failed: {told}") from told
 
     async def _append(self, append: Append) -> Outcome:
         key = append.head.key

@@ -29,6 +29,9 @@ from durable_graph.ports.threadfile import (
 
 __all__ = ["copy", "export", "import_file"]
 
+# More than any thread lives through, and few enough for every storage system to count on.
+_EPOCHS = 2**62
+
 
 async def export(keeper: Keeper, key: ThreadKey) -> bytes:
     """A thread at rest as one file; see `durable_graph.ports.threadfile`.
@@ -182,7 +185,8 @@ def _check_head(whole: WholeThread) -> None:
             if not header.ns:
                 checkpoint, step = info.id, info.step
         path = extend(path, record.seq)
-    if (head.checkpoint, head.step, head.path) != (checkpoint, step, path):
+    known = (head.checkpoint, head.step, head.path) == (checkpoint, step, path)
+    if not known or not 0 < head.epoch < _EPOCHS:
         raise IntegrityError(f"The head of thread {thread!r} is not what its records lead to.")
     fold_records(Scope(), list(_on(path, whole)), head.secret, thread)
 

@@ -18,7 +18,14 @@ from durable_graph.errors import (
     StorageError,
 )
 from durable_graph.testing.clock import FakeClock
-from durable_graph_aws import AwsOptions, NothingDoneError, Service, options_of, to_its_end
+from durable_graph_aws import (
+    AwsOptions,
+    NothingDoneError,
+    Service,
+    options_of,
+    to_its_end,
+    together,
+)
 from tests.services import aws
 from tests.services.wire import Cut, Hold, Wire, refusal, wire
 
@@ -131,6 +138,19 @@ async def test_what_has_done_nothing_can_say_so() -> None:
         await asked.once(work, "Working")
     assert not left
     await asked.aclose()
+
+
+async def test_of_several_that_failed_the_unknown_one_is_told() -> None:
+    """That nothing was written is told only where it is true of each of them."""
+    told = [StorageBusyError("nothing was written"), OutcomeUnknownError("nobody knows")]
+
+    async def work(error: StorageError) -> None:
+        raise error
+
+    with pytest.raises(OutcomeUnknownError):
+        await together(work, told)
+    with pytest.raises(StorageBusyError):
+        await together(work, told[:1] * 2)
 
 
 async def test_a_cancelled_write_is_made_to_its_end(line: Wire) -> None:

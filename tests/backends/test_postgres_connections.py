@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,8 +25,10 @@ from durable_graph.errors import (
     StorageClosedError,
     StorageError,
 )
+from durable_graph.ports.backend import Outcome
+from durable_graph.ports.items import Puts, Write
 from durable_graph.testing.contract_kit import Log, commit, expect_log, process, write
-from durable_graph_postgres import PostgresBackend, PostgresSaver
+from durable_graph_postgres import PostgresBackend, PostgresSaver, PostgresStore
 from tests.backends.kit import counting, result_of, thread
 from tests.services import postgres
 
@@ -104,6 +107,28 @@ async def test_a_thread_that_is_locked_is_busy() -> None:
     await other.close()
     await expect_log(backend, log)
     await write(backend, log, commit("c2"))
+    await backend.aclose()
+
+
+async def test_a_batch_of_which_a_part_is_stored_is_unknown() -> None:
+    """What is put into a store is a transaction of its own; where that is refused, it is not told
+    that nothing of the batch was written. Asking again finds out."""
+    schema = postgres.emptied_schema()
+    backend = PostgresBackend(postgres.dsn(), schema=schema, busy_timeout=0.5)
+    store = PostgresStore(postgres.dsn(), schema=schema, atomic=True)
+    plain, putting = Log("a"), Log("b")
+    for log in (plain, putting):
+        await write(backend, log, commit("c1"))
+    puts = Puts(store.storage, [Write((("n",), "k"), None)], 1.0)
+    batch = [plain.next(commit("c2")), replace(putting.next(commit("c2")), puts=[puts])]
+    other = await asyncpg.connect(postgres.dsn())
+    async with other.transaction():
+        await other.execute(f"SELECT FROM {schema}.threads WHERE thread = 'b' FOR UPDATE")
+        with pytest.raises(OutcomeUnknownError, match="not all were made"):
+            await backend.append(batch)
+    assert list(await backend.append(batch)) == [Outcome.APPLIED] * 2
+    await other.close()
+    await store.aclose()
     await backend.aclose()
 
 

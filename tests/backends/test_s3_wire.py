@@ -18,6 +18,7 @@ from durable_graph.testing.contract_kit import (
     write,
 )
 from durable_graph_s3 import S3Backend
+from durable_graph_s3.keys import manifest_key
 from tests.backends.s3_kit import opened
 from tests.services import aws
 from tests.services.wire import Call, Cut, Fault, Say, Wire, wire
@@ -103,6 +104,27 @@ async def test_what_nobody_knows_is_told_and_found_out(kind: str, after: bool) -
         await expect_log(backend, log)
         await write(backend, log, commit("c2"))
         await expect_log(backend, log)
+
+
+async def test_a_batch_of_which_nothing_is_known_to_be_stored_is_unknown() -> None:
+    """One append is refused, and what became of the other nobody knows: it is not told that
+    nothing was written."""
+    async with wired() as (backend, line, log):
+        other = Log("other")
+        await write(backend, other, commit("c1"))
+        refused = manifest_key(log.key)
+
+        def rule(call: Call) -> Fault | None:
+            if call.name != "PUT" or "/heads/" not in call.path:
+                return None
+            return said("AccessDenied", 403) if refused in call.path else Cut(after=True)
+
+        line.fault = rule
+        batch = [log.next(results()), other.next(results())]
+        with pytest.raises(OutcomeUnknownError):
+            await backend.append(batch)
+        line.fault = lambda call: None
+        assert list(await backend.append(batch)) == [Outcome.APPLIED] * 2
 
 
 async def test_a_request_that_was_sent_twice_is_known_as_ours() -> None:

@@ -17,10 +17,7 @@ for i = 1, #known, 2 do
   local lease = rest and tonumber(string.match(rest, '^%S+'))
   local age = now - (tonumber(beat) or 0)
   if lease and age > ARGV[1] * lease * 1000000 then
-    if ARGV[2] then
-  -- So that it is stored on a server without memory, too: who lives must not look dead.
-  redis.call('HDEL', processes, '')
-  redis.call('HDEL', processes, known[i]) end
+    if ARGV[2] then redis.call('HDEL', processes, known[i]) end
   elseif lease then
     told[#told + 1] = known[i]
     told[#told + 1] = age

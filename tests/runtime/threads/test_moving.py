@@ -284,6 +284,8 @@ async def test_a_damaged_file_is_refused_and_nothing_is_stored(saver: Saver, oth
         {"seq": 1},
         {"link": b"x" * 32},
         {"secret": b"y" * 16},
+        {"epoch": 2**63 - 1},
+        {"epoch": 0},
     ],
 )
 async def test_a_file_made_by_hand_must_be_a_thread(

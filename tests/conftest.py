@@ -46,6 +46,7 @@ FOR_SLOW = (
     "runtime/persistence/test_archive.py",
     "runtime/persistence/test_tenants.py",
     "runtime/persistence/test_threads.py",
+    "runtime/size/test_large_states.py",
 )
 
 FAR_FROM_STORAGE = ("runtime/building/", "runtime/running/", "runtime/seeing/")

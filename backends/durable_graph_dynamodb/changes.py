@@ -53,7 +53,7 @@ class Change:
     id: str
     pk: str
     life: str
-    thread: Update | Delete | Check
+    thread: Request
     beside: list[Request] = field(default_factory=list)
     puts: list[Item] = field(default_factory=list)
     deletes: list[str] = field(default_factory=list)

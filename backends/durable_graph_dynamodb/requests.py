@@ -8,12 +8,22 @@ from typing import Any, Final, TypeAlias
 
 from durable_graph_dynamodb.values import Item, encode, size_of
 
-__all__ = ["Check", "Delete", "Put", "Request", "Update", "Where", "fits"]
+__all__ = [
+    "MOST_BYTES",
+    "MOST_ITEMS",
+    "Check",
+    "Delete",
+    "Put",
+    "Request",
+    "Update",
+    "Where",
+    "fits",
+]
 
 # DynamoDB takes 100 items and 4 MB. But a request of more than 1 MB, which is what this amounts to
 # as it is sent, holds up the event loop, and a bad connection.
-_MOST_ITEMS: Final = 98
-_MOST_BYTES: Final = 700_000
+MOST_ITEMS: Final = 98
+MOST_BYTES: Final = 700_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +135,7 @@ Request: TypeAlias = Put | Delete | Update | Check
 def fits(requests: Sequence[Request]) -> bool:
     """Whether this goes into one transaction."""
     size = sum(request.size for request in requests)
-    return len(requests) <= _MOST_ITEMS and size <= _MOST_BYTES
+    return len(requests) <= MOST_ITEMS and size <= MOST_BYTES
 
 
 def _condition(

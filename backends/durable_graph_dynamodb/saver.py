@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from aiobotocore.session import AioSession
     from types_aiobotocore_dynamodb import DynamoDBClient
 
-__all__ = ["DynamoDBSaver", "open_saver"]
+__all__ = ["FORM", "DynamoDBSaver", "open_saver"]
 
-_FORM = "dynamodb://table?region=eu-central-1"
+FORM = "dynamodb://table?region=eu-central-1"
+"""What a URL looks like."""
 
 
 class DynamoDBSaver(Saver):
@@ -77,7 +78,7 @@ class DynamoDBSaver(Saver):
         Raises:
             ConfigError: it names no table, or has an option that there is not.
         """
-        table, found = options_of(conn_string, form=_FORM)
+        table, found = options_of(conn_string, form=FORM)
         return cls(table, **{**found, **options})
 
 

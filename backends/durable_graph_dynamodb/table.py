@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
@@ -184,21 +184,30 @@ class Table:
 
         return await self.service.again(ask, f"Reading from table {self.name!r}")
 
-    async def get_all(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
-        """Items by key as they are now, those that are there."""
+    async def get_all(
+        self, keys: Sequence[tuple[str, str]], *, only: Sequence[str] = ()
+    ) -> dict[tuple[str, str], Item]:
+        """Items by key as they are now, or some attributes of them; those that are there."""
         found: dict[tuple[str, str], Item] = {}
         distinct = list(dict.fromkeys(keys))
         pieces = [distinct[n : n + _READS] for n in range(0, len(distinct), _READS)]
-        for answer in await together(self._get_some, pieces, at_once=_AT_ONCE):
+
+        async def get(piece: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
+            return await self._get_some(piece, _only(only))
+
+        for answer in await together(get, pieces, at_once=_AT_ONCE):
             found |= answer
         return found
 
-    async def _get_some(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
+    async def _get_some(
+        self, keys: Sequence[tuple[str, str]], options: Mapping[str, Any]
+    ) -> dict[tuple[str, str], Item]:
         found: dict[tuple[str, str], Item] = {}
         left: Any = {
             self.name: {
                 "Keys": [encode({"pk": pk, "sk": sk}) for pk, sk in keys],
                 "ConsistentRead": True,
+                **options,
             }
         }
 
@@ -224,7 +233,7 @@ class Table:
         limit: int | None = None,
         backwards: bool = False,
         only: Sequence[str] = (),
-    ) -> AsyncIterator[list[Item]]:
+    ) -> AsyncGenerator[list[Item], None]:
         """Items of a partition in the order of their sort keys, as they are now, page by page.
 
         Args:

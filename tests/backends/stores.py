@@ -14,10 +14,11 @@ from _pytest.mark import ParameterSet
 from durable_graph import InMemoryStore
 from durable_graph.encryption import Encryption, LocalKeys
 from durable_graph.testing.store_contract import StoreFactory, StoreStorage
+from durable_graph_dynamodb import DynamoDBStore
 from durable_graph_postgres import PostgresStore
 from durable_graph_redis import RedisStore
 from durable_graph_sqlite import SqliteStore
-from tests.services import postgres, redis
+from tests.services import aws, postgres, redis
 
 __all__ = ["SERVICES", "STORES", "stores"]
 
@@ -84,6 +85,21 @@ async def on_postgres(**settings: Any) -> AsyncIterator[StoreStorage]:
 
 
 @asynccontextmanager
+async def on_dynamodb(**settings: Any) -> AsyncIterator[StoreStorage]:
+    """In a table of its own of moto's DynamoDB."""
+    table, reached = aws.fresh_name(), {**aws.options(), "session": aws.session()}
+    opened: list[DynamoDBStore] = []
+
+    async def reopen() -> DynamoDBStore:
+        opened.append(DynamoDBStore(table, create=True, **reached, **settings))
+        return opened[-1]
+
+    yield StoreStorage(await reopen(), reopen)
+    for store in opened:
+        await store.aclose()
+
+
+@asynccontextmanager
 async def encrypted(**settings: Any) -> AsyncIterator[StoreStorage]:
     """The same with every value encrypted."""
     keys = LocalKeys({"2026": bytes(range(32))})
@@ -92,6 +108,7 @@ async def encrypted(**settings: Any) -> AsyncIterator[StoreStorage]:
 
 
 STORES: dict[str, StoreFactory] = {
+    "dynamodb": on_dynamodb,
     "encrypted-sqlite": encrypted,
     "memory": memory,
     "postgres": on_postgres,
@@ -101,7 +118,7 @@ STORES: dict[str, StoreFactory] = {
 }
 """Factories for `check_store`, by name."""
 
-SERVICES: Final = frozenset({"postgres", "redis"})
+SERVICES: Final = frozenset({"dynamodb", "postgres", "redis"})
 """Those that need a server."""
 
 

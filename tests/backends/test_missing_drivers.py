@@ -32,7 +32,7 @@ SAVERS = [
     ("dynamodb://table", "aiobotocore", "dynamodb"),
     ("s3://bucket/prefix", "aiobotocore", "s3"),
 ]
-STORES = [row for row in SAVERS if row[2] in ("postgres", "redis")]
+STORES = [row for row in SAVERS if row[2] in ("dynamodb", "postgres", "redis")]
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,14 @@ from durable_graph.ports.store import (
 from durable_graph.store import ItemStore
 from durable_graph.testing import FakeClock
 from durable_graph.testing.store_contract_kit import embed
+from durable_graph_dynamodb import DynamoDBStore
 from durable_graph_sqlite import SqliteStore
 from tests.backends.kit import TORTURE
+from tests.services import aws
 
 _EXAMPLES = 1000 if TORTURE else 60
+# A service takes a hundred times as long as memory.
+_EXAMPLES_AFAR = 200 if TORTURE else 15
 
 words = st.sampled_from(["a", "b", "a:b", "%", "_", "é"])
 names = st.lists(words, min_size=1, max_size=3).map(tuple)
@@ -100,6 +104,9 @@ class _Reader:
 
 def _make(kind: str, folder: str, clock: FakeClock) -> ItemStore:
     index: Any = {"dims": 4, "embed": embed, "fields": ["t"]}
+    if kind == "dynamodb":
+        reached = {**aws.options(), "session": aws.session()}
+        return DynamoDBStore(aws.fresh_name(), create=True, index=index, clock=clock, **reached)
     if kind == "sqlite":
         return SqliteStore(
             Path(folder) / "memory.db", index=index, clock=clock, synchronous="normal"
@@ -107,11 +114,21 @@ def _make(kind: str, folder: str, clock: FakeClock) -> ItemStore:
     return InMemoryStore(index=index, clock=clock)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "node's view", "node's view on sqlite"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "sqlite",
+        "node's view",
+        "node's view on sqlite",
+        pytest.param("dynamodb", marks=pytest.mark.services),
+    ],
+)
 def test_stores_do_the_same(kind: str) -> None:
     """Whatever is put, read, searched and listed, in whatever batches, while time goes by."""
 
-    @settings(max_examples=_EXAMPLES, deadline=None, derandomize=not TORTURE, database=None)
+    examples = _EXAMPLES_AFAR if kind == "dynamodb" else _EXAMPLES
+
+    @settings(max_examples=examples, deadline=None, derandomize=not TORTURE, database=None)
     @given(batches)
     def law(given_batches: list[tuple[list[Any], float]]) -> None:
         asyncio.run(_compare(kind, given_batches))
@@ -123,7 +140,7 @@ async def _compare(kind: str, given_batches: list[tuple[list[Any], float]]) -> N
     clocks = [FakeClock(), FakeClock()]
     with tempfile.TemporaryDirectory() as folder:
         model = InMemoryStore(index={"dims": 4, "embed": embed, "fields": ["t"]}, clock=clocks[0])
-        other = _make("sqlite" if "sqlite" in kind else "memory", folder, clocks[1])
+        other = _make(kind.removeprefix("node's view on "), folder, clocks[1])
         view: Callable[[], Any] = other.gathering if "view" in kind else lambda: other
         one, two = _Reader(model), _Reader(view())
         for batch, seconds in given_batches:

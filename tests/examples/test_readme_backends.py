@@ -62,3 +62,11 @@ def test_each_extra_is_there(name: str) -> None:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     extra = TABLE[name][0].strip("`")
     assert extra in extras or (extra == "none" and name.lower() not in extras)
+
+
+def test_all_but_one_have_a_store() -> None:
+    """What opens threads by a URL opens a store by the same one, but for S3."""
+    assert "All but S3 have a store" in section("README.md", "Which backend")
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        entries = tomllib.load(file)["project"]["entry-points"]
+    assert {*entries["durable_graph.stores"], "s3"} == {*entries["durable_graph.backends"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final, TypedDict
 
@@ -16,6 +15,9 @@ _NAMES: Final = ("refresh_on_read", "omit_expired", "default_ttl", "sweep_interv
 # Of its life, what must have passed for a read to prolong it. So an item that is read all the time
 # is not written all the time, and lives a hundredth less than it could.
 _WORTH: Final = 0.01
+
+# 1,900 years: the calendar in which an item's end is shown has no date for much more.
+_LONGEST: Final = 1_000_000_000
 
 
 class TTLConfig(TypedDict, total=False):
@@ -46,8 +48,10 @@ def check_ttl(ttl: Any) -> float | None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
         raise StoreError(f"ttl is a number of minutes, or None for ever, not {ttl!r:.200}.")
-    if not 0 < ttl < math.inf:
-        raise StoreError(f"ttl is more than 0 minutes, or None for ever, not {ttl!r}.")
+    if not 0 < ttl <= _LONGEST:
+        raise StoreError(
+            f"ttl is more than 0 minutes and at most {_LONGEST}, or None for ever, not {ttl!r}."
+        )
     return float(ttl) * 60.0
 
 

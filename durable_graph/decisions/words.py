@@ -22,6 +22,10 @@ def check_words(words: Any) -> None:
         raise InvalidNamespaceError(
             f"A namespace is a tuple of words, such as ('users', '7'), not {words!r:.200}."
         )
+    if any(_bytes(word) is None for word in words):
+        raise InvalidNamespaceError(
+            f"No word of a namespace has half a character in it; {words!r:.200} has."
+        )
 
 
 def check_namespace(namespace: Any) -> None:

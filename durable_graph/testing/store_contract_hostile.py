@@ -168,13 +168,15 @@ async def what_is_no_key_or_argument_is_refused(storage: StoreStorage) -> None:
     bad: list[Any] = [
         *(store.aput(HOME, key, {}) for key in no_keys),
         *(store.aput(HOME, "k", value) for value in (["a"], {1: 2}, "text", {"f": object()})),  # type: ignore[arg-type]
-        *(store.aput(HOME, "k", {}, ttl=ttl) for ttl in (0, -1, "1", True, float("nan"))),  # type: ignore[arg-type]
+        *(store.aput(HOME, "k", {}, ttl=ttl) for ttl in (0, -1, 1e300, "1", True, float("nan"))),  # type: ignore[arg-type]
         *(store.aput(HOME, "k", {}, if_version=v) for v in (-1, "1", 1.0, True)),  # type: ignore[arg-type]
         *(store.aput(HOME, "k", {}, index=index) for index in ("a", ["a["], [1], True)),  # type: ignore[arg-type]
         *(store.asearch((), filter=f) for f in ("n", [1], {1: 2}, {"n": {"$regex": "."}})),  # type: ignore[arg-type]
         *(store.asearch((), limit=n) for n in (-1, "1", 1.5, True, None)),  # type: ignore[arg-type]
         store.asearch((), query=7),  # type: ignore[arg-type]
         store.asearch(("a", None)),  # type: ignore[arg-type]
+        store.asearch(("a", "\ud800")),
+        store.alist_namespaces(prefix=("\ud800",)),
         *(store.alist_namespaces(max_depth=depth) for depth in (0, "1")),  # type: ignore[arg-type]
     ]
     for number, call in enumerate(bad):

@@ -16,9 +16,10 @@ def test_minutes_are_kept_as_seconds() -> None:
     """``None`` is for ever."""
     assert check_ttl(1.5) == 90.0
     assert check_ttl(None) is None
+    assert check_ttl(1e9) == 6e10
 
 
-@pytest.mark.parametrize("ttl", [0, -1, math.inf, math.nan, "1", True, [1]])
+@pytest.mark.parametrize("ttl", [0, -1, 1e10, math.inf, math.nan, "1", True, [1]])
 def test_what_is_no_time_to_live_is_refused(ttl: Any) -> None:
     """By itself and as a store's default."""
     with pytest.raises(StoreError, match="minutes"):

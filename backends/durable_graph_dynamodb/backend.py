@@ -326,6 +326,8 @@ class DynamoDBBackend:
             async for found in looks:
                 if found is None or what.expected not in (None, found.position):
                     return False
+                if what.without_log and found.life is not None:
+                    return False
                 self._seen.pop(thread, None)
                 done = await (self._end if what.everything else self._prune)(found, what)
                 if done is not None:

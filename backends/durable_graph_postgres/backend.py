@@ -77,6 +77,7 @@ _CONNECT_AGAIN: Final = 0.1
 _BODIES: Final = True
 _NO_CARD: Final = (None,) * 5
 _NO_POSITION: Final = (None,) * 3
+_NO_LOG: Final = (0, None, None)
 
 
 class PostgresBackend:
@@ -413,9 +414,9 @@ class PostgresBackend:
                 return False
             # As long as the log is at this position, this is its head.
             checksum = head_values(replace(found.head, epoch=found.head.epoch + 1))[-1]
-        position = (
-            _NO_POSITION if expected is None else (expected.seq, expected.epoch, expected.link)
-        )
+        position: tuple[Any, ...] = _NO_LOG if what.without_log else _NO_POSITION
+        if expected is not None:
+            position = (expected.seq, expected.epoch, expected.link)
         card = what.card
         return await self._do(
             thread.tenant,

@@ -266,7 +266,7 @@ CREATE OR REPLACE FUNCTION {schema}.remove(
     tenant_     text,
     thread_     text,
     everything  boolean,
-    seq_        bigint,                     -- NULL: wherever the log stands, or if there is none
+    seq_        bigint,                     -- NULL: wherever the log stands; 0: if there is none
     epoch_      bigint,
     link_       bytea,
     firsts      bigint[],                   -- of a part: whose bodies go
@@ -288,7 +288,9 @@ BEGIN
     -- Nobody leaves a message meanwhile.
     SELECT * INTO stored FROM {schema}.threads AS t
     WHERE t.tenant = tenant_ AND t.thread = thread_ FOR UPDATE;
-    IF NOT FOUND OR (seq_, epoch_, link_) IS DISTINCT FROM (stored.seq, stored.epoch, stored.link)
+    IF NOT FOUND
+        OR (nullif(seq_, 0), epoch_, link_)
+            IS DISTINCT FROM (stored.seq, stored.epoch, stored.link)
         AND (seq_ IS NOT NULL OR NOT everything)
     THEN
         RETURN false;

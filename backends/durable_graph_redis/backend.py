@@ -221,7 +221,8 @@ class RedisBackend:
             if (card := what.card) is not None:
                 place = member_of(card.time, thread.thread)
                 stays = [pack_card(thread, card), card.version, card.archived or "", place]
-            return bool(await self._sessions.write(self._call(REMOVE, thread, expected, *stays)))
+            at = b"-" if what.without_log else expected
+            return bool(await self._sessions.write(self._call(REMOVE, thread, at, *stays)))
         if what.expected is None:
             return False
         found = await self.thread(thread)

@@ -358,6 +358,8 @@ class S3Backend:
                 return False
             if what.expected is not None and what.expected != manifest.position:
                 return False
+            if what.without_log and manifest.head is not None:
+                return False
             if what.card is not None and not next_card(what.card, manifest.card):
                 return False
             # What is left stays for ever: taking it away could not be made conditional.

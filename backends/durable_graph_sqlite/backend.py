@@ -404,6 +404,8 @@ def _remove_all(db: sqlite3.Connection, thread: ThreadKey, what: Removal) -> boo
         found is None or what.expected != Position.of(to_head(*thread, found[1:]))
     ):
         return False
+    if what.without_log and found is not None:
+        return False
     card = db.execute(QUERIES["card"], thread).fetchone()
     if found is None and card is None:
         return False

@@ -217,8 +217,9 @@ class ArchivingBackend:
             seen = await self._stored.thread(thread)
             # Where somebody archives it meanwhile, its file is not among these.
             here = Position.of(seen.head) if seen is not None and seen.head is not None else None
+            expected = what.expected or here
             removed = await self._stored.remove(
-                thread, replace(what, expected=what.expected or here)
+                thread, replace(what, expected=expected, without_log=expected is None)
             )
             if removed or seen is None:
                 # Last: whoever is told that the thread is gone may rely on it, and where the
@@ -226,7 +227,7 @@ class ArchivingBackend:
                 for name in names:
                     await self._archive.delete(name)
                 return removed
-            if what.expected is not None or what.card is not None:
+            if what.expected is not None or what.card is not None or what.without_log:
                 return False
         return await self._stored.remove(thread, what)
 

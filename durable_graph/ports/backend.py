@@ -282,6 +282,7 @@ class Removal:
         bodies: for a part: the records whose bodies go; headers and digests stay.
         blobs: for a part: the large values that go.
         card: of everything: the thread's next card, which stays.
+        without_log: of everything: only if the thread has no log.
     """
 
     everything: bool = False
@@ -289,6 +290,7 @@ class Removal:
     bodies: Ranges = ()
     blobs: Sequence[str] = ()
     card: Card | None = None
+    without_log: bool = False
 
 
 class Backend(Protocol):
@@ -401,12 +403,13 @@ class Backend(Protocol):
     async def remove(self, thread: ThreadKey, what: Removal) -> bool:
         """Remove a thread or a part of it; ``False`` if it is not there (any more).
 
-        Where a position is expected, nothing is removed unless the log is still there; where a
-        card is to stay, unless it is the next. A thread that has nothing but a card is removed
-        like any other. A part is removed only if the log is still at the expected position, and
-        in the same atomic operation the thread's epoch grows by one: whoever has read the thread
-        before could otherwise put a branch behind what is gone. After a thread was removed, or a
-        part of it, an append that expects an earlier position is refused.
+        Where a position is expected, nothing is removed unless the log is still there; where no
+        log is, unless there is none still; where a card is to stay, unless it is the next. A thread
+        that has nothing but a card is removed like any other. A part is removed only if the log is
+        still at the expected position, and in the same atomic operation the thread's epoch grows by
+        one: whoever has read the thread before could otherwise put a branch behind what is gone.
+        After a thread was removed, or a part of it, an append that expects an earlier position is
+        refused.
         """
         ...
 

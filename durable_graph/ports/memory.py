@@ -183,6 +183,8 @@ class InMemoryBackend:
         position = Position.of(stored.head) if stored is not None else None
         if what.expected is not None and what.expected != position:
             return False
+        if what.without_log and stored is not None:
+            return False
         if what.everything:
             return self._remove_all(thread, stored, what.card)
         if stored is None or what.expected is None:

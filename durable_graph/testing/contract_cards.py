@@ -230,9 +230,23 @@ async def a_removed_thread_has_no_card(backend: Backend) -> None:
     await backend.label(log.key, _FULL)
     at = Removal(everything=True, expected=Position(1, 1, b"link"))
     expect(not await backend.remove(log.key, at), "What has no log was removed at a position.")
-    expect(await backend.remove(log.key, Removal(everything=True)), "A card was not removed.")
+    bare = Removal(everything=True, without_log=True)
+    expect(await backend.remove(log.key, bare), "A card was not removed.")
     expect_equal(await look(backend, log.key), None, "A removed thread")
     expect(await backend.label(log.key, _FULL), "A first card was not stored.")
+
+
+@CHAPTER.check
+async def a_log_that_has_just_begun_is_not_removed(backend: Backend) -> None:
+    """Who removes a thread that had no log removes nothing once it has one."""
+    log = Log()
+    await backend.label(log.key, _FULL)
+    await write(backend, log, commit("c1"))
+    for stays in (None, Card(2)):
+        what = Removal(everything=True, without_log=True, card=stays)
+        expect(not await backend.remove(log.key, what), "A log was removed that was not there.")
+        await expect_log(backend, log)
+        expect_equal(await _card(backend), _FULL, "The card")
 
 
 @CHAPTER.check

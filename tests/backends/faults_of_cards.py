@@ -91,6 +91,13 @@ class RemovesWhatHasMoved(_WithCards):
         return await super().remove(thread, what)
 
 
+class RemovesWhatHasBegun(_WithCards):
+    """Does not look whether there is a log where there must be none."""
+
+    async def remove(self, thread: ThreadKey, what: Removal) -> bool:
+        return await super().remove(thread, replace(what, without_log=False))
+
+
 class KeepsTheCard(_WithCards):
     """Removes a thread and leaves its card."""
 

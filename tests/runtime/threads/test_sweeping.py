@@ -315,3 +315,23 @@ async def _answered(graph: Any, name: str, end: StateSnapshot) -> Any:
     (question,) = end.interrupts
     result = await graph.ainvoke(Command(resume={question.id: "late"}), config)
     return result["items"]
+
+
+@pytest.mark.parametrize("by", [None, "cron"])
+async def test_a_thread_that_somebody_just_begins_to_run_is_left(
+    timed: Saver, clock: FakeClock, by: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time was over when it was looked at; what has been acknowledged since is not lost."""
+    made = chain(("a", says("a")), saver=timed)
+    await timed.threads.create("t", ttl=10)
+    await clock.advance(20)
+    remove = timed.backend.remove
+
+    async def too_late(*given: Any) -> bool:
+        monkeypatch.undo()
+        await made.ainvoke({}, named("t"))
+        return await remove(*given)
+
+    monkeypatch.setattr(timed.backend, "remove", too_late)
+    assert (await timed.threads.sweep(by=by)).deleted == []
+    assert (await made.aget_state(named("t"))).values["items"] == ["a"]

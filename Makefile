@@ -19,7 +19,7 @@ $(VENV)/ready: pyproject.toml
 	@touch $@
 
 $(VENV)/bench: $(VENV)/ready
-	$(BIN)/pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/pip install --quiet --editable '.[dev,bench,services]'
 	@touch $@
 
 $(VENV)/services: $(VENV)/ready
@@ -64,8 +64,8 @@ torture: $(VENV)/services ## The crash, fault and simulation tests with their fu
 	DURABLE_GRAPH_TORTURE=1 $(BIN)/python -m pytest tests/crash tests/simulation tests/backends tests/pure tests/runtime --timeout 7200
 
 .PHONY: bench
-bench: $(VENV)/bench ## Measure side by side with LangGraph (ARGS="--only loop --json FILE")
-	$(BIN)/python -m benchmarks.run $(ARGS)
+bench: $(VENV)/bench ## Measure side by side with LangGraph (BACKEND=postgres, ARGS="--only loop")
+	$(BIN)/python -m benchmarks.run $(if $(BACKEND),--backend '$(BACKEND)') $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what the other targets made

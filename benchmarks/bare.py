@@ -55,14 +55,14 @@ class _Watched:
         return getattr(self._inner, name)
 
 
-def record(path: Path, use: Use) -> list[Flush]:
-    """What the SQLite backend is asked to append while a saver over it is used.
+def record(backend: Backend, use: Use) -> list[Flush]:
+    """What a backend is asked to append while a saver over it is used.
 
     Args:
-        path: a file that does not exist yet.
+        backend: a fresh one, which is closed afterwards.
         use: uses the saver.
     """
-    watched = _Watched(SqliteBackend(path))
+    watched = _Watched(backend)
 
     async def run() -> None:
         async with Saver(cast("Backend", watched)) as saver:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from benchmarks.measure import OURS, PEER
 
-__all__ = ["Kind", "Library", "config", "libraries", "options"]
+__all__ = ["Kind", "Library", "config", "installed", "libraries", "options"]
 
 Kind: TypeAlias = Literal["none", "memory", "sqlite"]
 """Where threads are stored; "none" for nowhere."""
@@ -86,7 +86,7 @@ def libraries() -> Sequence[Library]:
             _our_saver,
         )
     ]
-    if _installed("langgraph.graph") and _installed("langgraph.checkpoint.sqlite"):
+    if installed("langgraph.graph") and installed("langgraph.checkpoint.sqlite"):
         os.environ.setdefault("LANGSMITH_TRACING", "false")
         graph = importlib.import_module("langgraph.graph")
         types = importlib.import_module("langgraph.types")
@@ -105,7 +105,8 @@ def libraries() -> Sequence[Library]:
     return found
 
 
-def _installed(module: str) -> bool:
+def installed(module: str) -> bool:
+    """Whether a module can be imported."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # nor what it is a part of

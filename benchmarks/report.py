@@ -23,7 +23,19 @@ from benchmarks.measure import BARE, OURS, PEER, Metric, Ratio, Results, Scenari
 
 __all__ = ["as_json", "environment", "show"]
 
-_PACKAGES = ("durable-graph", "langgraph", "langgraph-checkpoint-sqlite", "orjson", "aiosqlite")
+_PACKAGES = (
+    "durable-graph",
+    "langgraph",
+    "langgraph-checkpoint-sqlite",
+    "langgraph-checkpoint-postgres",
+    "langgraph-checkpoint-redis",
+    "orjson",
+    "aiosqlite",
+    "asyncpg",
+    "psycopg",
+    "redis",
+    "aiobotocore",
+)
 
 
 def environment(folder: Path | None = None) -> Mapping[str, Any]:

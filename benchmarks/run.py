@@ -1,9 +1,9 @@
 """Measure every promise about speed and size, side by side with LangGraph.
 
-    python -m benchmarks.run [--only NAME] [--repeat N] [--quick] [--json FILE]
+    python -m benchmarks.run [--backend NAME] [--only NAME] [--rounds N] [--quick] [--json FILE]
 
-Medians over the repetitions; in every repetition the systems run in turn, and ratios (with least
-and most) are taken inside a repetition. "CPU" counts all threads of the process, and moves
+Medians over the rounds; in every round the systems run in turn, and ratios (with least and most)
+are taken inside a round. "CPU" counts all threads of the process, and moves
 less than the clock on a machine that is busy otherwise.
 """
 
@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from rich.console import Console
 from benchmarks.libraries import libraries
 from benchmarks.measure import PEER, Case, Results, Scenario, run_case
 from benchmarks.report import as_json, environment, show
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import SCENARIOS, backend, concurrent, loop
+from benchmarks.systems import LOCAL, SERVED, UnavailableError, system
 
 __all__ = ["main"]
 
@@ -31,13 +34,18 @@ _NARROWEST = 118
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from a command line; returns the exit code."""
     options = _parser().parse_args(arguments)
+    try:
+        scenarios = _scenarios(options.backend)
+    except UnavailableError as reason:
+        print(f"{options.backend} cannot be measured here: {reason}", file=sys.stderr)
+        return 2
     chosen = [
         (scenario, cases)
-        for scenario in SCENARIOS
+        for scenario in scenarios
         if (cases := _chosen(scenario, options.only or [""]))
     ]
     if not chosen:
-        print(f"Nothing is named so. There are {_names()}.", file=sys.stderr)
+        print(f"Nothing is named so. There are {_names(scenarios)}.", file=sys.stderr)
         return 2
     if options.list:
         for scenario, cases in chosen:
@@ -47,14 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if console.width < _NARROWEST:
         console = Console(width=_NARROWEST)
     place = environment(options.folder)
-    _say_what(console, place, quick=options.quick, repeat=options.repeat)
+    _say_what(console, place, quick=options.quick, rounds=options.rounds)
     measured = []
     for scenario, cases in chosen:
         results = [_measure(scenario, case, options) for case in cases]
         show(console, scenario, results)
         measured.append((scenario, results))
         if options.json is not None:  # each time: what is there counts if the rest is cut off
-            settings = {"repeat": options.repeat, "quick": options.quick}
+            settings = {"rounds": options.rounds, "quick": options.quick}
             text = json.dumps(as_json(measured, settings, place), indent=1)
             options.json.write_text(text + "\n")
     return 0
@@ -67,9 +75,15 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         action="append",
         metavar="NAME",
-        help=f"a scenario ({_names()}), or words in a case's name; can be given several times",
+        help=f"a scenario ({_names(SCENARIOS)}), or words in a case's name; "
+        "can be given several times",
     )
-    parser.add_argument("--repeat", type=_positive, default=5, metavar="N", help="default: 5")
+    parser.add_argument(
+        "--backend",
+        choices=[*LOCAL, *SERVED],
+        help="one run and many at once on this storage system; its server is started",
+    )
+    parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="default: 5")
     parser.add_argument("--quick", action="store_true", help="do little, to see that it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
     parser.add_argument("--folder", type=Path, help="where databases are made, and removed again")
@@ -84,8 +98,24 @@ def _positive(text: str) -> int:
     return number
 
 
-def _names() -> str:
-    return ", ".join(scenario.name for scenario in SCENARIOS)
+def _names(scenarios: Iterable[Scenario]) -> str:
+    return ", ".join(scenario.name for scenario in scenarios)
+
+
+def _scenarios(name: str | None) -> Sequence[Scenario]:
+    """Those on a storage system; without one, all that need no server."""
+    if name is None:
+        return SCENARIOS
+    if name in SERVED:
+        return [backend.of(system(name))]
+    return [
+        replace(scenario, cases=partial(_named, scenario, LOCAL[name]))
+        for scenario in (loop.SCENARIO, concurrent.SCENARIO)
+    ]
+
+
+def _named(scenario: Scenario, name: str) -> list[Case]:
+    return [case for case in scenario.cases() if case.name == name]
 
 
 def _chosen(scenario: Scenario, only: Sequence[str]) -> list[Case]:
@@ -98,12 +128,12 @@ def _chosen(scenario: Scenario, only: Sequence[str]) -> list[Case]:
     ]
 
 
-def _say_what(console: Console, place: Mapping[str, Any], *, quick: bool, repeat: int) -> None:
+def _say_what(console: Console, place: Mapping[str, Any], *, quick: bool, rounds: int) -> None:
     packages = ", ".join(f"{name} {version}" for name, version in place["packages"].items())
     console.print(
         f"Python {place['python']}, SQLite {place['sqlite']}, {place['cpus']} CPUs, "
         f"load {place['load']:.1f}, "
-        f"a 4 KiB flush to disk {place['flush_ms']:.2f} ms. Medians of {repeat}.\n{packages}",
+        f"a 4 KiB flush to disk {place['flush_ms']:.2f} ms. Medians of {rounds}.\n{packages}",
         style="dim",
         highlight=False,
     )
@@ -118,14 +148,12 @@ def _measure(scenario: Scenario, case: Case, options: argparse.Namespace) -> Res
     status = Console(stderr=True)
     with status.status("") as line:
 
-        def progress(repetition: int, system: str) -> None:
-            line.update(
-                f"{scenario.name}: {case.name}, {repetition + 1} of {options.repeat}, {system}"
-            )
+        def progress(round: int, system: str) -> None:
+            line.update(f"{scenario.name}: {case.name}, {round + 1} of {options.rounds}, {system}")
 
         return run_case(
             case,
-            options.repeat,
+            options.rounds,
             quick=options.quick,
             folder=options.folder,
             progress=progress,

@@ -7,7 +7,7 @@ supersteps a second, every one of them durable before its run goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,8 +16,9 @@ from typing import Any
 from benchmarks import bare, graphs
 from benchmarks.libraries import Kind, Library, config, libraries, options
 from benchmarks.measure import BARE, Case, Figures, Lane, Room, Scenario, Stopwatch, per_unit
+from durable_graph_sqlite import SqliteBackend
 
-__all__ = ["SCENARIO"]
+__all__ = ["SCENARIO", "together"]
 
 
 def _cases() -> Sequence[Case]:
@@ -43,16 +44,17 @@ def _run(library: Library, kind: Kind, room: Room) -> Figures:
             graph = graphs.loop(library).compile(checkpointer=saver)
             await graph.ainvoke({"count": 0, "limit": 10}, config("warm"), **options(kind))
             with Stopwatch() as watch:
-                await _together(graph, kind, runs, steps)
+                await together(graph, runs, steps, options(kind))
             return watch.per(runs * steps)
 
     return room.run(work())
 
 
-async def _together(graph: Any, kind: Kind, runs: int, steps: int) -> None:
+async def together(graph: Any, runs: int, steps: int, given: Mapping[str, Any]) -> None:
+    """So many runs of so many supersteps; `given` is what else the calls are given."""
     await asyncio.gather(
         *(
-            graph.ainvoke({"count": 0, "limit": steps}, config(f"thread {run}"), **options(kind))
+            graph.ainvoke({"count": 0, "limit": steps}, config(f"thread {run}"), **given)
             for run in range(runs)
         )
     )
@@ -68,10 +70,11 @@ def _writes(runs: int, steps: int) -> list[bare.Flush]:
     (ours, *_) = libraries()
 
     async def use(saver: object) -> None:
-        await _together(graphs.loop(ours).compile(checkpointer=saver), "sqlite", runs, steps)
+        graph = graphs.loop(ours).compile(checkpointer=saver)
+        await together(graph, runs, steps, options("sqlite"))
 
     with TemporaryDirectory() as folder:
-        return bare.record(Path(folder) / "threads.db", use)
+        return bare.record(SqliteBackend(Path(folder) / "threads.db"), use)
 
 
 def _sizes(room: Room) -> tuple[int, int]:

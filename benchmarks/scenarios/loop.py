@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import bare, graphs
 from benchmarks.libraries import Kind, Library, config, libraries, options
 from benchmarks.measure import BARE, OURS, Case, Figures, Lane, Room, Scenario, Stopwatch, per_unit
+from durable_graph_sqlite import SqliteBackend
 
 __all__ = ["SCENARIO"]
 
@@ -81,7 +82,7 @@ def _writes(steps: int, durability: str) -> list[bare.Flush]:
         await graph.ainvoke(state, config("thread 0"), durability=durability)
 
     with TemporaryDirectory() as folder:
-        return bare.record(Path(folder) / "threads.db", use)
+        return bare.record(SqliteBackend(Path(folder) / "threads.db"), use)
 
 
 SCENARIO = Scenario("loop", __doc__, _cases)

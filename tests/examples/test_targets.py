@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 
+from benchmarks.systems import LOCAL, SERVED
 from tests.examples.documents import ROOT, text_of
 
 
-def commands(target: str) -> list[str]:
-    """What make would run for a target."""
+def commands(*words: str) -> list[str]:
+    """What make would run for a target, with what else is said to it."""
     shown = subprocess.run(
-        ["make", "-n", target], cwd=ROOT, check=True, capture_output=True, text=True
+        ["make", "-n", *words], cwd=ROOT, check=True, capture_output=True, text=True
     )
     return shown.stdout.splitlines()
 
@@ -36,3 +37,15 @@ def test_everything_is_run_where_changes_are_judged() -> None:
     """The script of the build runs all tests, after it has tried to install the servers."""
     ran = re.findall(r"^make (\S+)", text_of(".ci/run"), re.MULTILINE)
     assert ran == ["services", "test-all"]
+
+
+def test_the_benchmarks_are_told_which_storage_system() -> None:
+    """`make bench BACKEND=...` measures on that one; without it, what needs no server."""
+    assert commands("bench", "BACKEND=redis")[-1].endswith("-m benchmarks.run --backend 'redis' ")
+    assert "--backend" not in commands("bench")[-1]
+
+
+def test_every_storage_system_that_can_be_measured_is_named() -> None:
+    """CONTRIBUTING.md says what `BACKEND` can be."""
+    (said,) = re.findall(r"make bench BACKEND=(\S+)", text_of("CONTRIBUTING.md"))
+    assert said.split("|") == [*SERVED, *LOCAL]

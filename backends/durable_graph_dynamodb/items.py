@@ -12,6 +12,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Final
 
 from durable_graph.errors import IntegrityError, StorageBusyError, StorageError, StoreError
@@ -393,6 +394,17 @@ class DynamoDBItems:
         await self._table.service.aclose()
 
 
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A write, and what it meets: `lives` says whether that counts."""
+
+    place: Place
+    entry: Entry | None
+    conditional: bool
+    stored: Stored | None
+    lives: bool
+
+
 class _Attempt:
     """What a batch comes to, given what is there already.
 
@@ -405,7 +417,7 @@ class _Attempt:
     def __init__(
         self, writes: Sequence[Write], met: Sequence[tuple[Stored, Item] | None], now: float
     ) -> None:
-        self._writes: list[tuple[Place, Stored | None, bool, Entry | None, bool]] = []
+        self._planned: list[_Planned] = []
         self.refused: list[Place] = []
         for write, found in zip(writes, met, strict=True):
             stored = found[0] if found is not None else None
@@ -414,17 +426,19 @@ class _Attempt:
             if not write.allows(before):
                 self.refused.append(write.place)
             conditional = write.expects is not None
-            self._writes.append((write.place, stored, lives, write.over(before), conditional))
+            self._planned.append(
+                _Planned(write.place, write.over(before), conditional, stored, lives)
+            )
 
     @property
     def entries(self) -> list[Entry]:
         """What is put."""
-        return [entry for _, _, _, entry, _ in self._writes if entry is not None]
+        return [one.entry for one in self._planned if one.entry is not None]
 
     @property
     def drops(self) -> list[Key]:
         """Parts that nobody needs, of values before those that are there."""
-        found = (stored.drop for _, stored, _, _, _ in self._writes if stored is not None)
+        found = (one.stored.drop for one in self._planned if one.stored is not None)
         return [key for parts in found if parts is not None for key in part_keys(parts)]
 
     @property
@@ -439,9 +453,9 @@ class _Attempt:
     def unsettled(self) -> list[tuple[Stored, Entry | None]]:
         """Values beside that are replaced, and by what."""
         return [
-            (stored, entry)
-            for _, stored, _, entry, _ in self._writes
-            if stored is not None and stored.parts is not None
+            (one.stored, one.entry)
+            for one in self._planned
+            if one.stored is not None and one.stored.parts is not None
         ]
 
     def requests(self, spill: Spill) -> list[Request]:
@@ -452,15 +466,16 @@ class _Attempt:
         total = sum(map(len, bodies.values()))
         most = PART if total <= room else min(PART, room // len(bodies))
         requests: list[Request] = []
-        for place, stored, lives, entry, conditional in self._writes:
-            where = _as_found(stored, dead=not lives)
-            if entry is not None:
+        for one in self._planned:
+            place, stored = one.place, one.stored
+            where = _as_found(stored, dead=not one.lives)
+            if one.entry is not None:
                 drop = stored.parts.to_json() if stored is not None and stored.parts else None
                 item = items[place] | _held(bodies[place], most, spill)
                 requests.append(Put(item | {"drop": drop and json.dumps(drop)}, where))
             elif stored is not None:
                 requests.append(_removal(stored, where))
-            elif conditional:
+            elif one.conditional:
                 requests.append(Check(*key_of(place), where))
         return requests
 

@@ -110,6 +110,32 @@ async def test_a_thread_that_is_locked_is_busy() -> None:
     await backend.aclose()
 
 
+@pytest.mark.parametrize("code", ["40001", "40P01", "55P03"])
+async def test_a_transaction_that_the_server_has_undone_may_be_asked_for_again(code: str) -> None:
+    """For others' sake, whatever it had done by then: nothing of it is stored, and again it is."""
+    backend = PostgresBackend(postgres.dsn(), schema=postgres.emptied_schema())
+    log = Log()
+    await write(backend, log, commit("c1"))
+    other = await asyncpg.connect(postgres.dsn())
+    await other.execute(
+        f"SET search_path TO {backend.schema};"
+        f"CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"RAISE 'undone' USING ERRCODE = '{code}'; END $$;"
+        f"CREATE TRIGGER undo AFTER INSERT ON records FOR EACH ROW EXECUTE FUNCTION undo()"
+    )
+    append = log.next(commit("c2"))
+    for _ in range(2):
+        with pytest.raises(StorageBusyError, match="nothing was written"):
+            await backend.append([append])
+        await expect_log(backend, log)
+    await other.execute("DROP TRIGGER undo ON records")
+    await other.close()
+    assert await backend.append([append]) == [Outcome.APPLIED]
+    log.accept(append)
+    await expect_log(backend, log)
+    await backend.aclose()
+
+
 async def test_a_batch_of_which_a_part_is_stored_is_unknown() -> None:
     """What is put into a store is a transaction of its own; where that is refused, it is not told
     that nothing of the batch was written. Asking again finds out."""

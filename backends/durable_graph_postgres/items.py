@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from durable_graph.errors import IntegrityError
 from durable_graph.ports.items import (
     Entry,
     ItemsCapabilities,
     Namespace,
+    Near,
     Place,
     Write,
     beneath,
-    checksum,
     from_bytes,
     pack_vectors,
     to_bytes,
-    unpack_vectors,
 )
+from durable_graph_postgres.item_rows import item_checksum, to_item
+from durable_graph_postgres.ranking import Ranker
 
 if TYPE_CHECKING:
     from durable_graph_postgres.backend import PostgresBackend
@@ -41,14 +40,15 @@ class PostgresItems:
         backend: has the connections; closed with it.
     """
 
-    capabilities = ItemsCapabilities(durable=True, shared=True, most_writes=_MOST)
+    capabilities = ItemsCapabilities(durable=True, shared=True, most_writes=_MOST, ranks=True)
 
     def __init__(self, backend: PostgresBackend) -> None:
         self.backend = backend
+        self._ranker = Ranker(backend)
 
     async def fetch(self, places: Sequence[Place], now: float) -> Sequence[Entry | None]:
         rows = await self.backend.fetch("fetch_items", *_columns(places), now)
-        found = {entry.place: entry for entry in map(_to_entry, rows)}
+        found = {entry.place: entry for entry in map(to_item, rows)}
         return [found.get(place) for place in places]
 
     async def scan(
@@ -66,7 +66,18 @@ class PostgresItems:
             else (after.version, to_bytes(after.namespace), after.key)
         )
         rows = await self.backend.fetch("scan_items", *beneath(prefix), now, *last, limit, vectors)
-        return [_to_entry(row) for row in rows]
+        return [to_item(row) for row in rows]
+
+    async def nearest(
+        self,
+        prefix: Namespace,
+        query: bytes,
+        now: float,
+        *,
+        limit: int,
+        after: Near | None = None,
+    ) -> Sequence[Near] | None:
+        return await self._ranker.nearest(prefix, query, now, limit=limit, after=after)
 
     async def namespaces(
         self, prefix: Namespace, now: float, *, limit: int, after: Namespace | None = None
@@ -110,7 +121,7 @@ def put_arguments(writes: Sequence[Write], now: float, patience: str) -> list[An
         [entry and entry.updated for entry in entries],
         [entry and entry.ttl for entry in entries],
         [entry and entry.expires for entry in entries],
-        [entry and _checksum(entry) for entry in entries],
+        [entry and item_checksum(entry) for entry in entries],
         [entry and entry.value for entry in entries],
         [entry and pack_vectors(entry.vectors) for entry in entries],
         len(writes) + _SWEEP,
@@ -119,26 +130,3 @@ def put_arguments(writes: Sequence[Write], now: float, patience: str) -> list[An
 
 def _columns(places: Sequence[Place]) -> tuple[list[bytes], list[str]]:
     return [to_bytes(namespace) for namespace, _ in places], [key for _, key in places]
-
-
-def _checksum(entry: Entry) -> int:
-    # It is for the server to say when the item was created.
-    return checksum(replace(entry, created=entry.updated))
-
-
-def _to_entry(row: Any) -> Entry:
-    namespace, key, version, created, updated, ttl, expires, crc, value, vectors = row
-    entry = Entry(
-        from_bytes(namespace),
-        key,
-        value,
-        version,
-        created,
-        updated,
-        ttl,
-        expires,
-        unpack_vectors(vectors),
-    )
-    if _checksum(entry) != crc:
-        raise IntegrityError(f"The stored item under {key!r:.200} is damaged.")
-    return entry

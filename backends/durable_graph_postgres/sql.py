@@ -11,7 +11,15 @@ from typing import Final
 from durable_graph.errors import ConfigError
 from durable_graph.ports.sql import migrations_of, queries_of
 
-__all__ = ["checked_schema", "functions", "migrations", "queries", "row_security"]
+__all__ = [
+    "checked_schema",
+    "functions",
+    "migrations",
+    "queries",
+    "ranking",
+    "row_security",
+    "vectors",
+]
 
 # What needs no escaping anywhere, and is not cut off by PostgreSQL.
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -55,5 +63,18 @@ def row_security(schema: str) -> str:
     return _within(schema, (files(__package__) / "row_security.sql").read_text())
 
 
-def _within(schema: str, text: str) -> str:
-    return text.replace("{schema}", f'"{schema}"')
+@cache
+def ranking(schema: str, vector: str = "") -> Mapping[str, str]:
+    """Statements on vectors by name, with the extension in a schema that is named as in SQL; those
+    that find it need no name."""
+    found = queries_of(__package__, "ranking.sql")
+    return {name: _within(schema, text, vector) for name, text in found.items()}
+
+
+def vectors(schema: str, vector: str) -> str:
+    """What makes the table of vectors, with the extension in a schema that is named as in SQL."""
+    return _within(schema, (files(__package__) / "vectors.sql").read_text(), vector)
+
+
+def _within(schema: str, text: str, vector: str = "") -> str:
+    return text.replace("{schema}", f'"{schema}"').replace("{vector}", vector)

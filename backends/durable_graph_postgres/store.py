@@ -22,6 +22,11 @@ class PostgresStore(ItemStore):
 
     The tables are made on first use. Any number of processes and hosts may use them at once.
 
+    Where the database has the extension ``vector`` (pgvector), or this role may create it, the
+    first search by meaning makes a table of vectors, and the server ranks: exactly as it would be
+    done in process, which is what happens everywhere else, with `encryption`, and for vectors of
+    more than 16,000 numbers.
+
     Args:
         dsn: ``postgresql://user:password@host:port/database``.
         pool: a pool of asyncpg's in the place of that; it is not closed.

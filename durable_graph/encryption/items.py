@@ -78,8 +78,9 @@ class EncryptedItems:
 
     @property
     def capabilities(self) -> ItemsCapabilities:
-        """Those of the other one; but whoever asks it may have to wait for a key."""
-        return replace(self.inner.capabilities, immediate=False)
+        """Those of the other one; but whoever asks it may have to wait for a key, and storage
+        makes nothing of encrypted vectors."""
+        return replace(self.inner.capabilities, immediate=False, ranks=False)
 
     async def fetch(self, places: Sequence[Place], now: float) -> Sequence[Entry | None]:
         """See `Items.fetch`.

@@ -21,8 +21,10 @@ __all__ = [
     "Items",
     "ItemsCapabilities",
     "Namespace",
+    "Near",
     "Place",
     "Puts",
+    "Ranking",
     "Write",
     "beneath",
     "checksum",
@@ -45,12 +47,14 @@ class ItemsCapabilities:
         immediate: its calls never wait for anything, so that they need no event loop.
         most_writes: how many places one atomic operation can write, 100 or more; ``None`` for any
             number.
+        ranks: it finds by itself what comes near to a vector; it is a `Ranking`.
     """
 
     durable: bool
     shared: bool
     immediate: bool = False
     most_writes: int | None = None
+    ranks: bool = False
 
 
 class Items(Protocol):
@@ -136,6 +140,50 @@ class Items(Protocol):
 
     async def aclose(self) -> None:
         """Release everything. Harmless if done twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """An entry that may be near to a vector.
+
+    Attributes:
+        entry: with its vectors.
+        bound: what its cosine is at most, as `decisions.vectors.cosines` has it; infinite if that
+            is not known, and negative infinity if it has no vector of that length.
+    """
+
+    entry: Entry
+    bound: float
+
+
+class Ranking(Items, Protocol):
+    """Items whose storage finds what comes near to a vector.
+
+    It may reckon as roughly as it likes, as long as bounds are bounds: whoever asks computes the
+    cosines of what it finds, and goes on until all that follows is farther away. So the order
+    is the same everywhere.
+    """
+
+    async def nearest(
+        self,
+        prefix: Namespace,
+        query: bytes,
+        now: float,
+        *,
+        limit: int,
+        after: Near | None = None,
+    ) -> Sequence[Near] | None:
+        """Entries in a namespace and beneath it, by bound and then `Entry.order`, the greatest
+        first; ``None`` if it cannot be told here, and they have to be scanned.
+
+        Args:
+            prefix: the namespace's first words; ``()`` for all.
+            query: the vector.
+            now: Unix time.
+            limit: how many; fewer only if there are no more.
+            after: the last of the page before; then the result is never ``None``.
+        """
         ...
 
 

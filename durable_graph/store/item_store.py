@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from durable_graph.decisions.filters import check_filter, matches, matches_namespace
 from durable_graph.decisions.items import ABSENT, Entry, Namespace, Pending, Place, next_version
@@ -18,7 +19,7 @@ from durable_graph.encryption import Encryption
 from durable_graph.encryption.items import EncryptedItems
 from durable_graph.errors import ConfigError, StoreConflictError, StoreError, StoreWarning
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
-from durable_graph.ports.items import Items, ItemsCapabilities, Puts, Write
+from durable_graph.ports.items import Items, ItemsCapabilities, Puts, Ranking, Write
 from durable_graph.ports.store import (
     GetOp,
     Item,
@@ -40,6 +41,8 @@ __all__ = ["ItemStore"]
 _PAGE: Final = 200
 _MOST: Final = 1000
 _SWEEP: Final = 500
+# How many more than are wanted storage is asked for, to see that all others are farther away.
+_SPARE: Final = 16
 
 
 class ItemStore(BaseStore):
@@ -330,7 +333,7 @@ class ItemStore(BaseStore):
         most = op.offset + op.limit
         best: list[tuple[float, Entry]] = []
         rest: list[tuple[None, Entry]] = []
-        async for page in self._pages(op, pending, _PAGE, vectors=True):
+        async for page, bound in self._candidates(query, op, pending):
             scores = cosines(query, [entry.vectors for entry in page])
             for score, entry in zip(scores, page, strict=True):
                 if op.filter and not self._matches(entry, op.filter):
@@ -339,10 +342,44 @@ class ItemStore(BaseStore):
                     best.append((score, entry))
                 elif len(rest) < most:
                     rest.append((None, entry))
-            # Stable: of those that come equally near, the last that was put stays first.
-            best.sort(key=lambda pair: -pair[0])
+            # Of those that come equally near, the last that was put is first.
+            best.sort(key=lambda pair: (pair[0], pair[1].order), reverse=True)
             del best[most:]
+            if len(best) == most and best[-1][0] > bound:
+                break
+            if bound == -math.inf and len(best) + len(rest) >= most:
+                break
         return [*best, *rest][op.offset : most]
+
+    async def _candidates(
+        self, query: bytes, op: SearchOp, pending: Pending
+    ) -> AsyncIterator[tuple[Sequence[Entry], float]]:
+        """What may come near, and how near all that follows comes at most.
+
+        What storage cannot rank is all of it, the last first.
+        """
+        ranking = cast("Ranking", self.items) if self.capabilities.ranks else None
+        prefix, size = op.namespace_prefix, op.offset + op.limit + _SPARE
+        limit = min(max(size, _PAGE) if op.filter else size, _MOST)
+        page = ranking and await ranking.nearest(prefix, query, self._clock.time(), limit=limit)
+        if ranking is None or page is None:
+            async for scanned in self._pages(op, pending, _PAGE, vectors=True):
+                yield scanned, math.inf
+            return
+        yield list(pending.found(prefix)), math.inf
+        # What is put anew between two pages may be in both.
+        seen = set(pending.writes)
+        while page:
+            new = [near.entry for near in page if near.entry.place not in seen]
+            seen.update(entry.place for entry in new)
+            yield new, page[-1].bound
+            if len(page) < limit:
+                return
+            # Each page has storage rank everything anew.
+            limit = _MOST
+            page = await ranking.nearest(
+                prefix, query, self._clock.time(), limit=limit, after=page[-1]
+            )
 
     async def _pages(
         self, op: SearchOp, pending: Pending, size: int, *, vectors: bool = False

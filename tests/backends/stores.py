@@ -70,9 +70,9 @@ async def on_redis(**settings: Any) -> AsyncIterator[StoreStorage]:
 
 
 @asynccontextmanager
-async def on_postgres(**settings: Any) -> AsyncIterator[StoreStorage]:
+async def on_postgres(address: str | None = None, **settings: Any) -> AsyncIterator[StoreStorage]:
     """In a schema of its own of a PostgreSQL database."""
-    address, schema = postgres.dsn(), postgres.fresh_schema()
+    address, schema = address or postgres.dsn(), postgres.fresh_schema()
     opened: list[PostgresStore] = []
 
     async def reopen() -> PostgresStore:
@@ -100,6 +100,13 @@ async def on_dynamodb(**settings: Any) -> AsyncIterator[StoreStorage]:
 
 
 @asynccontextmanager
+async def on_postgres_with_vectors(**settings: Any) -> AsyncIterator[StoreStorage]:
+    """The same where the server ranks vectors."""
+    async with on_postgres(postgres.vector_dsn(), **settings) as storage:
+        yield storage
+
+
+@asynccontextmanager
 async def encrypted(**settings: Any) -> AsyncIterator[StoreStorage]:
     """The same with every value encrypted."""
     keys = LocalKeys({"2026": bytes(range(32))})
@@ -112,13 +119,14 @@ STORES: dict[str, StoreFactory] = {
     "encrypted-sqlite": encrypted,
     "memory": memory,
     "postgres": on_postgres,
+    "postgres-with-vectors": on_postgres_with_vectors,
     "redis": on_redis,
     "sqlite": sqlite,
     "sqlite-in-memory": sqlite_in_memory,
 }
 """Factories for `check_store`, by name."""
 
-SERVICES: Final = frozenset({"dynamodb", "postgres", "redis"})
+SERVICES: Final = frozenset({"dynamodb", "postgres", "postgres-with-vectors", "redis"})
 """Those that need a server."""
 
 

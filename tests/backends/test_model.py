@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
         """Append, at the right position or at a wrong one."""
         log = self.logs[key]
         append = log.next(
-            *(self.draft(kind, log) for kind in kinds),
+            *(self.draft(kind, log, place) for place, kind in enumerate(kinds)),
             blobs=blobs,
             settled=settled,
             status=status,
@@ -320,9 +320,9 @@ class Machine(RuleBasedStateMachine):
                 log.accept(append)
                 self.checkpoints += [r.checkpoint for r in append.records if r.checkpoint]
 
-    def draft(self, kind: str, log: Log) -> Draft:
-        """A record of some kind."""
-        id = f"c{len(self.checkpoints)}"
+    def draft(self, kind: str, log: Log, place: int = 0) -> Draft:
+        """A record of some kind, the so many-th of an append; no two checkpoints share an id."""
+        id = f"c{len(self.checkpoints)}.{place}"
         if kind == "branch" and log.head is not None:
             return commit(id, onto=(((1, 1),), 1))
         if kind in ("commit", "snapshot", "branch"):

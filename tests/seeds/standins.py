@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time as _time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,11 +51,14 @@ class _Time:
 
     def __init__(self) -> None:
         self._slept = False
+        self.hanging: Callable[[], object] = lambda: None
+        """Called once the first sleep has begun to count as one."""
 
     def sleep(self, seconds: float) -> None:
         """Sleep."""
         slept, self._slept = self._slept, True
         if not slept:
+            self.hanging()
             _time.sleep(seconds)
 
 

@@ -35,6 +35,8 @@ def test_ctrl_c_in_a_blocking_node_leaves_a_thread_that_goes_on_at_that_node(
                 before.append(line.strip())
                 if "Step 2 hanging" in line:
                     break
+            assert process.stderr is not None
+            assert process.stderr.readline() == "hanging\n"
             process.send_signal(signal.SIGINT)
             after, errors = process.communicate(timeout=30)
         finally:

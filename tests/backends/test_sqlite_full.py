@@ -184,7 +184,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 """
 
 
-@pytest.mark.parametrize("limit", [150_000, 300_001])
+@pytest.mark.parametrize("limit", [250_000, 400_001])
 def test_a_limit_on_file_size_is_survived(path: Path, limit: int) -> None:
     """A write that the kernel cuts off at a file-size limit is not acknowledged; the thread is
     read and gone on with."""

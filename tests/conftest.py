@@ -49,7 +49,13 @@ FOR_SLOW = (
     "runtime/size/test_large_states.py",
 )
 
-FAR_FROM_STORAGE = ("runtime/building/", "runtime/running/", "runtime/seeing/")
+FAR_FROM_STORAGE = (
+    "runtime/building/",
+    "runtime/inner/",
+    "runtime/running/",
+    "runtime/seeing/",
+    "runtime/streaming/",
+)
 """What is tried on servers in `make torture` only."""
 
 TORTURE = "DURABLE_GRAPH_TORTURE" in os.environ

@@ -53,6 +53,7 @@ from durable_graph.testing import (
     contract_transactions,
     contract_unknown,
 )
+from durable_graph.testing.checking import check_all
 from durable_graph.testing.contract_kit import Check, Factory, Storage
 
 __all__ = ["CHECKS", "Check", "Factory", "Storage", "check_backend"]
@@ -101,16 +102,4 @@ async def check_backend(factory: Factory, *, timeout: float = 60.0) -> None:
         ExceptionGroup: what failed; its message names the checks, and each error in it has a note
             with the rule.
     """
-    failures: list[Exception] = []
-    names: list[str] = []
-    for check in CHECKS:
-        try:
-            await check.run(factory, timeout=timeout)
-        except Exception as error:  # whatever it is, the backend has failed this check
-            error.add_note(f"{check.name}: {check.rule}")
-            failures.append(error)
-            names.append(check.name)
-    if failures:
-        raise ExceptionGroup(
-            f"{len(failures)} of {len(CHECKS)} checks failed: {', '.join(names)}", failures
-        )
+    await check_all(CHECKS, factory, timeout)

@@ -35,6 +35,7 @@ from durable_graph.ports.backend import (
     ThreadKey,
 )
 from durable_graph.ports.backend import Outcome as Answer
+from durable_graph.testing.checking import answered_within
 from durable_graph.testing.contract_hooks import Line, Raw
 
 __all__ = [
@@ -137,13 +138,8 @@ class Check:
                     f"The backend declares that it is {self.needs}. To check that, the factory "
                     f"has to yield a Storage with `reopen`.",
                 )
-            try:
-                async with asyncio.timeout(timeout) as limit:
-                    await self.function(storage)
-            except TimeoutError as error:
-                if not limit.expired():
-                    raise
-                raise AssertionError(f"There was no answer for {timeout} s.") from error
+            async with answered_within(timeout):
+                await self.function(storage)
         return True
 
 

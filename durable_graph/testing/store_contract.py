@@ -33,6 +33,7 @@ from durable_graph.testing import (
     store_contract_storage,
     store_contract_time,
 )
+from durable_graph.testing.checking import check_all
 from durable_graph.testing.store_contract_kit import StoreCheck, StoreFactory, StoreStorage
 
 __all__ = ["STORE_CHECKS", "StoreCheck", "StoreFactory", "StoreStorage", "check_store"]
@@ -71,16 +72,4 @@ async def check_store(factory: StoreFactory, *, timeout: float = 60.0) -> None:
         ExceptionGroup: what failed; its message names the checks, and each error in it has a note
             with the rule.
     """
-    failures: list[Exception] = []
-    names: list[str] = []
-    for check in STORE_CHECKS:
-        try:
-            await check.run(factory, timeout=timeout)
-        except Exception as error:  # whatever it is, the store has failed this check
-            error.add_note(f"{check.name}: {check.rule}")
-            failures.append(error)
-            names.append(check.name)
-    if failures:
-        raise ExceptionGroup(
-            f"{len(failures)} of {len(STORE_CHECKS)} checks failed: {', '.join(names)}", failures
-        )
+    await check_all(STORE_CHECKS, factory, timeout)

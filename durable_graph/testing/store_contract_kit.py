@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from durable_graph.errors import StoreConflictError
 from durable_graph.store import BaseStore
+from durable_graph.testing.checking import answered_within
 from durable_graph.testing.clock import FakeClock
 from durable_graph.testing.contract_kit import expect
 
@@ -107,13 +107,8 @@ class StoreCheck:
                     f"The store declares that it is {self.needs}. To check that, the factory has "
                     f"to yield a StoreStorage with `reopen`.",
                 )
-            try:
-                async with asyncio.timeout(timeout) as limit:
-                    await self.function(storage)
-            except TimeoutError as error:
-                if not limit.expired():
-                    raise
-                raise AssertionError(f"There was no answer for {timeout} s.") from error
+            async with answered_within(timeout):
+                await self.function(storage)
         return True
 
 

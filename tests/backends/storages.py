@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -36,6 +36,36 @@ from tests.services.line import TcpLine, tcp_line
 
 __all__ = ["SERVICES", "STORAGES", "storages"]
 
+BackendT = TypeVar("BackendT", bound=Backend)
+
+
+@asynccontextmanager
+async def several(open: Callable[[], BackendT]) -> AsyncIterator[Callable[[], Awaitable[BackendT]]]:
+    """A way to as many instances as are wanted, which are closed at the end."""
+    opened: list[BackendT] = []
+
+    async def reopen() -> BackendT:
+        opened.append(open())
+        return opened[-1]
+
+    yield reopen
+    for backend in opened:
+        await backend.aclose()
+
+
+def line_to(
+    address: str, port: int, open: Callable[[int], Backend]
+) -> Callable[[], AbstractAsyncContextManager[TcpLine]]:
+    """Makes lines to a server; see `tcp_line`.
+
+    Args:
+        address: the server's URL.
+        port: where it listens if that does not say.
+        open: makes the backend that uses a line.
+    """
+    to = urlsplit(address)
+    return lambda: tcp_line(to.hostname or "", to.port or port, open)
+
 
 @asynccontextmanager
 async def memory() -> AsyncIterator[Storage]:
@@ -57,32 +87,18 @@ async def sqlite_in_memory() -> AsyncIterator[Storage]:
 async def sqlite() -> AsyncIterator[Storage]:
     """In a SQLite file, which can be opened again."""
     with tempfile.TemporaryDirectory() as folder:
-        opened: list[SqliteBackend] = []
         path = Path(folder) / "threads.db"
         open = partial(SqliteBackend, path)
-
-        async def reopen() -> SqliteBackend:
-            opened.append(open())
-            return opened[-1]
-
-        yield Storage(await reopen(), reopen, elsewhere=open, raw=RawSqlite(path))
-        for backend in opened:
-            await backend.aclose()
+        async with several(open) as reopen:
+            yield Storage(await reopen(), reopen, elsewhere=open, raw=RawSqlite(path))
 
 
 @asynccontextmanager
 async def on_redis_cluster() -> AsyncIterator[Storage]:
     """In a Redis cluster of three masters, under a prefix of its own."""
     address, prefix = redis.cluster_url(), redis.fresh_prefix()
-    opened: list[RedisBackend] = []
-
-    async def reopen() -> RedisBackend:
-        opened.append(RedisBackend(address, prefix=prefix))
-        return opened[-1]
-
-    yield Storage(await reopen(), reopen)
-    for backend in opened:
-        await backend.aclose()
+    async with several(partial(RedisBackend, address, prefix=prefix)) as reopen:
+        yield Storage(await reopen(), reopen)
 
 
 @asynccontextmanager
@@ -108,113 +124,72 @@ async def simulated() -> AsyncIterator[Storage]:
 async def on_postgres() -> AsyncIterator[Storage]:
     """In a schema of its own of a PostgreSQL database."""
     address, schema = postgres.dsn(), postgres.fresh_schema()
-    opened: list[PostgresBackend] = []
+    to = urlsplit(address)
     open = partial(PostgresBackend, address, schema=schema)
-
-    async def reopen() -> PostgresBackend:
-        opened.append(open())
-        return opened[-1]
-
-    def line() -> AbstractAsyncContextManager[TcpLine]:
-        to = urlsplit(address)
-        return tcp_line(
-            to.hostname or "",
-            to.port or 5432,
-            lambda port: PostgresBackend(
-                to._replace(netloc=f"{to.username}@127.0.0.1:{port}").geturl(), schema=schema
-            ),
-        )
-
+    line = line_to(
+        address,
+        5432,
+        lambda port: PostgresBackend(
+            to._replace(netloc=f"{to.username}@127.0.0.1:{port}").geturl(), schema=schema
+        ),
+    )
     raw = RawPostgres(address, schema)
-    yield Storage(await reopen(), reopen, elsewhere=open, raw=raw, line=line)
-    for backend in opened:
-        await backend.aclose()
+    async with several(open) as reopen:
+        yield Storage(await reopen(), reopen, elsewhere=open, raw=raw, line=line)
 
 
 @asynccontextmanager
 async def on_redis() -> AsyncIterator[Storage]:
     """In a Redis server, under a prefix of its own."""
     address, prefix = redis.url(), redis.fresh_prefix()
-    opened: list[RedisBackend] = []
     open = partial(RedisBackend, address, prefix=prefix)
-
-    async def reopen() -> RedisBackend:
-        opened.append(open())
-        return opened[-1]
-
-    def line() -> AbstractAsyncContextManager[TcpLine]:
-        to = urlsplit(address)
-        return tcp_line(
-            to.hostname or "",
-            to.port or 6379,
-            lambda port: RedisBackend(f"redis://127.0.0.1:{port}", prefix=prefix),
-        )
-
+    line = line_to(
+        address, 6379, lambda port: RedisBackend(f"redis://127.0.0.1:{port}", prefix=prefix)
+    )
     raw = RawRedis(address, prefix)
-    yield Storage(await reopen(), reopen, elsewhere=open, raw=raw, line=line)
-    for backend in opened:
-        await backend.aclose()
+    async with several(open) as reopen:
+        yield Storage(await reopen(), reopen, elsewhere=open, raw=raw, line=line)
 
 
 @asynccontextmanager
 async def on_s3() -> AsyncIterator[Storage]:
     """In a bucket of a server that speaks like S3."""
     bucket, options = await aws.fresh_bucket(), AwsOptions(**aws.options())
-    opened: list[S3Backend] = []
     open = partial(S3Backend, bucket, "threads", options)
-
-    async def reopen() -> S3Backend:
-        opened.append(open(session=aws.session()))
-        return opened[-1]
-
-    def line() -> AbstractAsyncContextManager[TcpLine]:
-        to = urlsplit(aws.endpoint())
-        return tcp_line(
-            to.hostname or "",
-            to.port or 80,
-            lambda port: S3Backend(
-                bucket,
-                "threads",
-                replace(options, endpoint_url=f"http://127.0.0.1:{port}"),
-                session=aws.session(),
-            ),
-        )
-
+    line = line_to(
+        aws.endpoint(),
+        80,
+        lambda port: S3Backend(
+            bucket,
+            "threads",
+            replace(options, endpoint_url=f"http://127.0.0.1:{port}"),
+            session=aws.session(),
+        ),
+    )
     beside = Bucket(bucket, "threads", options, session=aws.session())
-    yield Storage(await reopen(), reopen, elsewhere=open, raw=RawS3(beside), line=line)
-    await beside.aclose()
-    for backend in opened:
-        await backend.aclose()
+    async with several(lambda: open(session=aws.session())) as reopen:
+        yield Storage(await reopen(), reopen, elsewhere=open, raw=RawS3(beside), line=line)
+        await beside.aclose()
 
 
 @asynccontextmanager
 async def on_dynamodb() -> AsyncIterator[Storage]:
     """In a table of its own, on moto's server."""
     table, options = aws.fresh_name(), AwsOptions(**aws.options())
-    opened: list[DynamoDBBackend] = []
     open = partial(DynamoDBBackend, table, options, create=True)
-
-    async def reopen() -> DynamoDBBackend:
-        opened.append(open(session=aws.session()))
-        return opened[-1]
-
-    def line() -> AbstractAsyncContextManager[TcpLine]:
-        to = urlsplit(aws.endpoint())
-        return tcp_line(
-            to.hostname or "",
-            to.port or 80,
-            lambda port: DynamoDBBackend(
-                table,
-                replace(options, endpoint_url=f"http://127.0.0.1:{port}"),
-                create=True,
-                session=aws.session(),
-            ),
-        )
-
+    line = line_to(
+        aws.endpoint(),
+        80,
+        lambda port: DynamoDBBackend(
+            table,
+            replace(options, endpoint_url=f"http://127.0.0.1:{port}"),
+            create=True,
+            session=aws.session(),
+        ),
+    )
     raw = RawDynamoDB(table, options)
-    yield Storage(await reopen(), reopen, elsewhere=open, raw=raw, line=line)
-    for backend in opened:
-        await backend.aclose()
+    async with several(lambda: open(session=aws.session())) as reopen:
+        yield Storage(await reopen(), reopen, elsewhere=open, raw=raw, line=line)
 
 
 STORAGES: dict[str, Factory] = {

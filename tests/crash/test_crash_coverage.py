@@ -39,7 +39,7 @@ def graph_on(saver: Saver, folder: Path) -> CompiledGraph:
 
 
 async def keep_house(saver: Saver, folder: Path) -> None:
-    """Run a thread, copy it, go on with the copy, prune it, and delete the original."""
+    """Run a thread, copy it, go on with the copy, tag and prune it, and delete the original."""
     graph = graph_on(saver, folder)
     try:
         await graph.ainvoke(None, COPY)
@@ -49,6 +49,7 @@ async def keep_house(saver: Saver, folder: Path) -> None:
         except EmptyInputError:
             await graph.ainvoke({"log": ["input"]}, CONFIG)
         await saver.acopy_thread("thread", "copy")
+    await saver.threads.tag("copy", "kept")
     await saver.aprune(["copy"])
     assert [found.thread_id async for found in saver.alist_threads()][-1:]
     await saver.adelete_thread("thread")

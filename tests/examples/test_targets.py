@@ -11,9 +11,9 @@ from tests.examples.documents import ROOT, text_of
 
 def commands(*words: str) -> list[str]:
     """What make would run for a target, with what else is said to it."""
-    shown = subprocess.run(
-        ["make", "-n", *words], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    # A make that was started by a make says which folder it is in, unless told not to.
+    command = ["make", "-n", "--no-print-directory", *words]
+    shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return shown.stdout.splitlines()
 
 

@@ -13,6 +13,9 @@ transaction says for which tenant it is, and policies show it no other's rows. A
 have one tenant, whatever its sessions say, is bound to it by an owner of the tables::
 
     SELECT durable_graph.bind_role('acme_app', 'acme');
+
+It can then read, change and block nothing of other tenants, and does not learn which there are.
+Like every role, it can still keep the server busy, and hold locks for as long as it is let.
 """
 
 from durable_graph_postgres.backend import PostgresBackend

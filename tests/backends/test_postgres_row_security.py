@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -11,8 +12,17 @@ import pytest
 
 from durable_graph.errors import StorageError
 from durable_graph.ports.backend import Card, Outcome, Position, Removal, ThreadQuery
-from durable_graph.testing.contract_kit import Log, commit, expect_log, mark, message, write
+from durable_graph.testing.contract_kit import (
+    Log,
+    commit,
+    expect_log,
+    mark,
+    message,
+    process,
+    write,
+)
 from durable_graph_postgres import PostgresBackend
+from durable_graph_postgres.opening import Demands, migrate
 from tests.services import postgres
 
 pytestmark = pytest.mark.services
@@ -110,6 +120,93 @@ async def test_a_role_that_is_bound_sees_its_own_tenant_only() -> None:
         assert Position.of(theirs.now) == theirs.position
 
 
+async def _bound(schema: str, owner: str, acme: str) -> asyncpg.Connection[Any]:
+    """A session of a role that is bound to the tenant `acme`."""
+    await postgres.sql(_as(owner), f"SELECT {schema}.bind_role('{acme}', 'acme')")
+    return await asyncpg.connect(_as(acme))
+
+
+async def test_a_bound_role_cannot_give_words_another_meaning() -> None:
+    """Whoever may create operators somewhere compares with them what he likes, but not roles."""
+    schema, owner, acme = await _roles()
+    async with secured(schema, owner) as backend:
+        await write(backend, Log("a", tenant="other"), commit("c1"))
+    connection = await _bound(schema, owner, acme)
+    mine = f"{schema}_mine"
+    await postgres.sql(postgres.dsn(), f"CREATE SCHEMA {mine} AUTHORIZATION {acme}")
+    await connection.execute(f"""
+        CREATE FUNCTION {mine}.no(name, name) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+        CREATE OPERATOR {mine}.= (LEFTARG = name, RIGHTARG = name, FUNCTION = {mine}.no);
+        SET search_path = {mine}, pg_catalog;
+        SET durable_graph.tenant = 'other';
+    """)
+    assert await connection.fetchval(f"SELECT {schema}.tenant()") == "acme"
+    assert await connection.fetch(f"SELECT * FROM {schema}.threads") == []
+    await connection.close()
+
+
+async def test_a_bound_role_is_not_in_the_way_of_others() -> None:
+    """What it stores itself belongs to threads of its own, so nobody else's records meet it."""
+    schema, owner, acme = await _roles()
+    ours, theirs = Log("a", tenant="acme"), Log("a", tenant="other")
+    async with secured(schema, owner) as backend:
+        await write(backend, theirs, commit("c1"), blobs={"d": b"1"})
+        ((id,),) = await postgres.sql(postgres.dsn(), f"SELECT id FROM {schema}.threads")
+        connection = await _bound(schema, owner, acme)
+        for row in (
+            f"records VALUES ('acme', {id}, 2, 'mark', NULL, '', '', '', '')",
+            f"blobs VALUES ('acme', {id}, 'e', '')",
+            f"messages VALUES ('acme', {id}, 'm', DEFAULT, '', '', NULL, 0)",
+            f"threads (id, tenant, thread) OVERRIDING SYSTEM VALUE VALUES ({id}, 'acme', 'b')",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(f"INSERT INTO {schema}.{row}")
+        await connection.close()
+        await write(backend, theirs, mark(), blobs={"e": b"2"})
+    async with secured(schema, acme) as backend:
+        await write(backend, ours, commit("c1"), blobs={"d": b"1"})
+        await backend.post(ours.key, message())
+        await expect_log(backend, ours)
+
+
+async def test_a_bound_role_has_no_say_in_whether_others_live() -> None:
+    """It sees processes that may be at work for its tenant, and changes its own only."""
+    schema, owner, acme = await _roles()
+    everybodys, own = process("everybody"), process("own")
+    async with secured(schema, owner) as backend:
+        await backend.beat(everybodys)
+        connection = await _bound(schema, owner, acme)
+        async with secured(schema, acme) as bound:
+            await bound.beat(own)
+            alive = {found.process.id for found in await bound.beat(own)}
+        assert alive == {everybodys.id, own.id}
+        await connection.execute(f"UPDATE {schema}.processes SET lease = 1e9")
+        await connection.execute(f"DELETE FROM {schema}.processes")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(
+                f"SELECT {schema}.beat('1s', '{everybodys.id}', 'h', 1, 1, 0.001)"
+            )
+        (left,) = await backend.beat(None)
+        assert (left.process.id, left.process.lease) == (everybodys.id, everybodys.lease)
+        await connection.close()
+
+
+async def test_a_bound_role_does_not_learn_who_else_there_is() -> None:
+    """Neither other tenants' names nor their processes."""
+    schema, owner, acme = await _roles()
+    async with secured(schema, owner) as backend:
+        await backend.beat(None)
+    connection = await _bound(schema, owner, acme)
+    other = f"{schema}_other"
+    await postgres.sql(postgres.dsn(), f"CREATE ROLE {other} LOGIN")
+    await postgres.sql(_as(owner), f"SELECT {schema}.bind_role('{other}', 'other')")
+    async with secured(schema, other) as backend:
+        await backend.beat(process("theirs"))
+    assert await connection.fetch(f"SELECT tenant FROM {schema}.roles") == [("acme",)]
+    assert await connection.fetch(f"SELECT id FROM {schema}.processes") == []
+    await connection.close()
+
+
 async def test_it_must_be_meant() -> None:
     """A schema with policies is not opened without them, and not by those whom they do not bind."""
     schema, owner, _ = await _roles()
@@ -134,3 +231,25 @@ async def test_it_can_be_switched_on_later() -> None:
     await before.aclose()
     async with secured(schema, owner) as backend:
         await expect_log(backend, log)
+
+
+async def test_a_role_that_was_bound_before_is_held_to_the_same() -> None:
+    """By a version that gave it more: the migration takes that back."""
+    schema, owner, acme = await _roles()
+    connection = await asyncpg.connect(_as(owner))
+    demands = Demands(schema, "local", allow_weaker=False, row_security=True, patience="10s")
+    await migrate(connection, replace(demands, row_security=False), "here", to=3)
+    await connection.execute(f"SELECT {schema}.bind_role('{acme}', 'acme')")
+    await migrate(connection, demands, "here")
+    await connection.close()
+    connection = await asyncpg.connect(_as(acme))
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(
+            f"INSERT INTO {schema}.threads (id, tenant, thread, updated)"
+            f" OVERRIDING SYSTEM VALUE VALUES (1, 'acme', 'b', 0)"
+        )
+    await connection.close()
+    async with secured(schema, acme) as backend:
+        ours = Log("a", tenant="acme")
+        await write(backend, ours, commit("c1"))
+        assert await backend.remove(ours.key, Removal(everything=True))

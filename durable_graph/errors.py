@@ -22,6 +22,7 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     │   └── MissingStoreError         a node that needs a store, in a graph without one
     ├── NodeFailedError               something a node did
     │   ├── InvalidUpdateError        its update was refused
+    │   │   └── StateTooLargeError    it is larger than may be, or can be, stored
     │   ├── NodeCancelledError        it raised `asyncio.CancelledError` by itself
     │   ├── StepConflictError         a step's key stands for something else (also a ValueError)
     │   ├── NodeTimeoutError          an attempt took longer than its timeout allows
@@ -96,6 +97,7 @@ __all__ = [
     "PendingInterruptsError",
     "ResponseSchemaError",
     "RunError",
+    "StateTooLargeError",
     "StepConflictError",
     "StepOutcomeUnknownError",
     "StorageBusyError",
@@ -211,6 +213,13 @@ class InvalidUpdateError(NodeFailedError):
     def __init__(self, message: str, tasks: Iterable[int] = ()) -> None:
         super().__init__(message)
         self.tasks: frozenset[int] = frozenset(tasks)
+
+
+class StateTooLargeError(InvalidUpdateError):
+    """Something is larger than the saver's `max_value_bytes`, or than its storage system takes.
+
+    Nothing of it was written: the thread is where it was, and can be gone on with.
+    """
 
 
 class NodeCancelledError(NodeFailedError):

@@ -38,6 +38,10 @@ class Saver(Keeper, SyncSaver):
         archive: where `aarchive_thread` moves threads, and from where they come back by
             themselves when they are used. It is closed with the saver.
         encryption: how what is stored is encrypted; ``None`` if it is not.
+        max_value_bytes: how large one value may be when it is stored: what a node writes to a key,
+            an answer, the result of a step. Of a list or dict, parts of 4 KB and more count by
+            themselves. What is larger is refused with `StateTooLargeError`. ``None``: as large as
+            the storage system takes.
     """
 
     def __repr__(self) -> str:
@@ -208,6 +212,7 @@ class InMemorySaver(Saver):
         chance: Chance | None = None,
         archive: Archive | None = None,
         encryption: Encryption | None = None,
+        max_value_bytes: int | None = None,
     ) -> None:
         super().__init__(
             InMemoryBackend(clock),
@@ -215,6 +220,7 @@ class InMemorySaver(Saver):
             chance=chance,
             archive=archive,
             encryption=encryption,
+            max_value_bytes=max_value_bytes,
         )
 
 

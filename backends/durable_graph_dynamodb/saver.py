@@ -39,6 +39,7 @@ class DynamoDBSaver(Saver):
         lease: how this process proves that it is alive. A process on another host is known to
             be dead once somebody has seen no sign of life of it for a lease.
         encryption: how what is stored is encrypted; ``None`` if it is not.
+        max_value_bytes: how large one value may be; see `durable_graph.saver.Saver`.
         options: how DynamoDB is reached: region, endpoint_url, access_key_id, secret_access_key,
             session_token, connect_timeout, read_timeout, busy_timeout, connections; see
             `durable_graph_aws.AwsOptions`. What is not said is found as AWS's own tools find it.
@@ -58,6 +59,7 @@ class DynamoDBSaver(Saver):
         chance: Chance | None = None,
         lease: Lease | None = None,
         encryption: Encryption | None = None,
+        max_value_bytes: int | None = None,
         **options: Any,
     ) -> None:
         backend = DynamoDBBackend(
@@ -69,7 +71,14 @@ class DynamoDBSaver(Saver):
             clock=clock,
             chance=chance,
         )
-        super().__init__(backend, clock=clock, chance=chance, lease=lease, encryption=encryption)
+        super().__init__(
+            backend,
+            clock=clock,
+            chance=chance,
+            lease=lease,
+            encryption=encryption,
+            max_value_bytes=max_value_bytes,
+        )
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:

@@ -79,6 +79,10 @@ _NO_CARD: Final = (None,) * 5
 _NO_POSITION: Final = (None,) * 3
 _NO_LOG: Final = (0, None, None)
 
+# A field, an array of them and a message of the protocol each have less than 1 GiB; a batch that
+# has more is written append by append.
+_LONGEST: Final = 2**30 - 2**24
+
 
 class PostgresBackend:
     """Threads in a schema of a PostgreSQL database, for any number of processes and hosts.
@@ -132,7 +136,13 @@ class PostgresBackend:
             )
         self.schema = checked_schema(schema)
         self.capabilities = Capabilities(
-            durable=True, shared=True, groups=True, transactions="async", stores=True
+            durable=True,
+            shared=True,
+            groups=True,
+            transactions="async",
+            stores=True,
+            max_record_bytes=_LONGEST,
+            max_append_bytes=_LONGEST,
         )
         self.where = _where(dsn) if dsn is not None else "The database of the pool"
         self._dsn = dsn

@@ -71,6 +71,11 @@ _FORGOTTEN: Final = 100
 _PIECE: Final = 1000
 _ANSWERS: Final = {1: Outcome.APPLIED, 0: Outcome.REFUSED}
 
+# A server takes strings of up to 512 MiB (`proto-max-bulk-len`), and as much as 1 GiB in one
+# command (`client-query-buffer-limit`): beyond, it closes the connection.
+_LONGEST: Final = 2**29 - 2**20
+_MOST: Final = 2**30 - 2**24
+
 
 class RedisBackend:
     """Threads in a Redis server or cluster, which any number of processes may use at once.
@@ -112,7 +117,13 @@ class RedisBackend:
         )
         self._keys = Keys(prefix)
         self._clock = clock or SystemClock()
-        self.capabilities = Capabilities(durable=True, shared=True, groups=True)
+        self.capabilities = Capabilities(
+            durable=True,
+            shared=True,
+            groups=True,
+            max_record_bytes=_LONGEST,
+            max_append_bytes=_MOST,
+        )
 
     def __repr__(self) -> str:
         return f"<RedisBackend {self._sessions}>"

@@ -35,6 +35,7 @@ class RedisSaver(Saver):
         lease: how this process proves that it is alive.
         archive: where threads go that are archived.
         encryption: how what is stored is encrypted; ``None`` if it is not.
+        max_value_bytes: how large one value may be; see `durable_graph.saver.Saver`.
 
     Raises:
         ConfigError: the arguments make no sense.
@@ -54,6 +55,7 @@ class RedisSaver(Saver):
         lease: Lease | None = None,
         archive: Archive | None = None,
         encryption: Encryption | None = None,
+        max_value_bytes: int | None = None,
     ) -> None:
         backend = RedisBackend(
             url,
@@ -71,6 +73,7 @@ class RedisSaver(Saver):
             lease=lease,
             archive=archive,
             encryption=encryption,
+            max_value_bytes=max_value_bytes,
         )
 
     @classmethod

@@ -88,6 +88,10 @@ class _Seen:
     damaged: bool = False
 
 
+# One request stores up to 5 GiB.
+_LONGEST: Final = 5 * 2**30 - 2**20
+
+
 class S3Backend:
     """Threads in a bucket, which any number of processes may use at once.
 
@@ -109,7 +113,7 @@ class S3Backend:
         ConfigError: there can be no such bucket or prefix.
     """
 
-    capabilities = Capabilities(durable=True, shared=True, groups=False)
+    capabilities = Capabilities(durable=True, shared=True, groups=False, max_record_bytes=_LONGEST)
 
     def __init__(
         self,

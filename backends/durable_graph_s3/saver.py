@@ -40,6 +40,7 @@ class S3Saver(Saver):
         lease: how this process proves that it is alive. Each sign of life is a request.
         archive: where threads go that are archived.
         encryption: how what is stored is encrypted; ``None`` if it is not.
+        max_value_bytes: how large one value may be; see `durable_graph.saver.Saver`.
         options: how S3 is reached: region, endpoint_url, access_key_id, secret_access_key,
             session_token, connect_timeout, read_timeout, busy_timeout, connections.
 
@@ -60,6 +61,7 @@ class S3Saver(Saver):
         lease: Lease | None = None,
         archive: Archive | None = None,
         encryption: Encryption | None = None,
+        max_value_bytes: int | None = None,
         **options: Any,
     ) -> None:
         place, named = options_of(url, form=_FORM, extra=("create", "allow_weaker"))
@@ -84,6 +86,7 @@ class S3Saver(Saver):
             lease=lease,
             archive=archive,
             encryption=encryption,
+            max_value_bytes=max_value_bytes,
         )
 
     @classmethod

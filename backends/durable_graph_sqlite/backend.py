@@ -57,6 +57,9 @@ _POLL: Final = 0.05
 _FORGOTTEN: Final = 100.0
 _HEAD: Final = 10  # columns of a head in a list; those of the card come after
 
+# SQLITE_MAX_LENGTH is 10**9 for a whole row, in which there is more than a record.
+_LONGEST: Final = 10**9 - 2**20
+
 
 class SqliteBackend:
     """Threads in one SQLite file, which several processes of one host may use at once.
@@ -85,7 +88,12 @@ class SqliteBackend:
         self._boot = _boot_id()
         kept = not self._file.in_memory
         self.capabilities = Capabilities(
-            durable=kept, shared=kept, groups=True, transactions="sync", stores=kept
+            durable=kept,
+            shared=kept,
+            groups=True,
+            transactions="sync",
+            stores=kept,
+            max_record_bytes=_LONGEST,
         )
 
     def __repr__(self) -> str:

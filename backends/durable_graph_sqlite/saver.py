@@ -32,6 +32,7 @@ class SqliteSaver(Saver):
         lease: how this process proves that it is alive.
         archive: where threads go that are archived.
         encryption: how what is stored is encrypted; ``None`` if it is not.
+        max_value_bytes: how large one value may be; see `durable_graph.saver.Saver`.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SqliteSaver(Saver):
         lease: Lease | None = None,
         archive: Archive | None = None,
         encryption: Encryption | None = None,
+        max_value_bytes: int | None = None,
     ) -> None:
         backend = SqliteBackend(
             path,
@@ -61,6 +63,7 @@ class SqliteSaver(Saver):
             lease=lease,
             archive=archive,
             encryption=encryption,
+            max_value_bytes=max_value_bytes,
         )
 
     @classmethod

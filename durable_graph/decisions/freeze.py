@@ -7,12 +7,18 @@ out and named by their content, so that one value in the state, in a result and 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from durable_graph.definition.graph import GraphDefinition
-from durable_graph.errors import IntegrityError, InvalidUpdateError, UnknownKeyWarning
+from durable_graph.errors import (
+    IntegrityError,
+    InvalidUpdateError,
+    StateTooLargeError,
+    UnknownKeyWarning,
+)
 from durable_graph.log.codec import (
     Codec,
     UnstorableValueError,
@@ -42,9 +48,10 @@ class Blobs:
         stored: digests of those that are sure to be in storage.
         size: bytes of all that are held.
         limit: beyond so many bytes it is time to forget what has no use any more.
+        most: how many bytes one value may have.
     """
 
-    __slots__ = ("held", "limit", "new", "size", "stored")
+    __slots__ = ("held", "limit", "most", "new", "size", "stored")
 
     def __init__(self) -> None:
         self.held: dict[str, bytes] = {}
@@ -52,6 +59,7 @@ class Blobs:
         self.stored: set[str] = set()
         self.size = 0
         self.limit = _MUCH
+        self.most = sys.maxsize
 
     def add(self, digest: str, data: bytes) -> None:
         """Hold a large value, and have it written if it is not yet."""
@@ -123,6 +131,10 @@ class Freezer:
     def blobs(self) -> dict[str, bytes]:
         """Large values by digest: at least those of the present state."""
         return self._large.held
+
+    def allow(self, most: int | None) -> None:
+        """Refuse values of more than so many bytes, in all graphs of the thread; ``None``: none."""
+        self._large.most = sys.maxsize if most is None else most
 
     def learn(self, types: Iterable[TypeCodec]) -> None:
         """See `Codec.learn`."""
@@ -197,7 +209,7 @@ class Freezer:
         try:
             return self._whole(value)
         except UnstorableValueError as error:
-            raise InvalidUpdateError(f"{what} cannot be stored: {error}.") from error
+            raise _refusal(error, f"{what} cannot be stored: {error}.") from error
 
     def inline(self, value: Any, what: str) -> bytes:
         """A value by itself, with nothing cut out of it; from any thread.
@@ -206,9 +218,9 @@ class Freezer:
             InvalidUpdateError: it cannot be stored; the message begins with `what`.
         """
         try:
-            return self._codec.encode(value)
+            return self._fitting(self._codec.encode(value))
         except UnstorableValueError as error:
-            raise InvalidUpdateError(f"{what} cannot be stored: {error}.") from error
+            raise _refusal(error, f"{what} cannot be stored: {error}.") from error
 
     def packet(self, value: Any, what: str) -> bytes:
         """The argument of a `Send`, whose large parts are often those of its siblings."""
@@ -216,9 +228,9 @@ class Freezer:
             encoded = self._codec.encode(value)
             if len(encoded) >= LARGE and _plain_dict(value):
                 return self._members(value)
-            return encoded
+            return self._fitting(encoded)
         except UnstorableValueError as error:
-            raise InvalidUpdateError(f"{what} cannot be stored: {error}.") from error
+            raise _refusal(error, f"{what} cannot be stored: {error}.") from error
 
     def reduced(self, key: str, value: Any) -> bytes:
         """The result of a reducer.
@@ -230,8 +242,8 @@ class Freezer:
         try:
             return self._slot(check.validate(value) if check and check.whole else value)
         except UnstorableValueError as error:
-            raise InvalidUpdateError(
-                f"The reducer of {key!r} made something that cannot be stored: {error}."
+            raise _refusal(
+                error, f"The reducer of {key!r} made something that cannot be stored: {error}."
             ) from error
         except ValueError as error:
             raise InvalidUpdateError(
@@ -298,8 +310,8 @@ class Freezer:
                 return self._untracked.keep(value, self._new_id())
             return self._slot(value)
         except UnstorableValueError as error:
-            raise InvalidUpdateError(
-                f"Node {node!r} cannot write this to {key!r}: {error}."
+            raise _refusal(
+                error, f"Node {node!r} cannot write this to {key!r}: {error}."
             ) from error
         except (ValueError, InvalidUpdateError) as error:
             raise InvalidUpdateError(
@@ -313,23 +325,34 @@ class Freezer:
         # The parts of a list or dict are cut out one by one: then a change of one of them is
         # still found to be a change of just that one.
         if type(value) is list:
-            return b"[%b]" % b",".join(map(self._whole, value))
+            return self._fitting(b"[%b]" % b",".join(map(self._whole, value)))
         if _plain_dict(value):
             return self._members(value)
         return self._blob(encoded)
 
     def _members(self, value: dict[str, Any]) -> bytes:
         members = (b"%b:%b" % (self._codec.encode(k), self._whole(v)) for k, v in value.items())
-        return b"{%b}" % b",".join(members)
+        return self._fitting(b"{%b}" % b",".join(members))
 
     def _whole(self, value: Any) -> bytes:
         encoded = self._codec.encode(value)
         return encoded if len(encoded) < LARGE else self._blob(encoded)
 
     def _blob(self, encoded: bytes) -> bytes:
-        digest = blob_digest(encoded, self._secret)
+        digest = blob_digest(self._fitting(encoded), self._secret)
         self._large.add(digest, encoded)
         return blob_reference(digest)
+
+    def _fitting(self, encoded: bytes) -> bytes:
+        if len(encoded) > self._large.most:
+            raise _TooLargeError(
+                f"it has {len(encoded):,} bytes when it is encoded, and a value may have "
+                f"{self._large.most:,}, by the saver's max_value_bytes or by what its storage "
+                f"takes in one piece. Keep it elsewhere, such as in a file or a bucket, and its "
+                f"address in the state; or cut it into parts of a list or dict, of which those of "
+                f"{LARGE:,} bytes and more count by themselves"
+            )
+        return encoded
 
     def _unknown(self, node: str, key: str, *, asked: bool) -> None:
         who = "The input has" if asked else f"Node {node!r} wrote to"
@@ -338,6 +361,15 @@ class Freezer:
         if self._definition.strict:
             raise InvalidUpdateError(text)
         warnings.warn(f"{text} It was left out.", UnknownKeyWarning, stacklevel=2)
+
+
+class _TooLargeError(UnstorableValueError):
+    """It could be stored, were it smaller."""
+
+
+def _refusal(error: UnstorableValueError, text: str) -> InvalidUpdateError:
+    kind = StateTooLargeError if isinstance(error, _TooLargeError) else InvalidUpdateError
+    return kind(text)
 
 
 def _plain_dict(value: Any) -> bool:

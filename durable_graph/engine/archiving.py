@@ -43,6 +43,7 @@ from durable_graph.ports.backend import (
 )
 from durable_graph.ports.clock import Chance, Clock
 from durable_graph.ports.items import Items
+from durable_graph.ports.limits import check_append
 from durable_graph.ports.threadfile import read_thread, whole_thread, write_thread
 
 __all__ = ["ArchivingBackend", "archived_card"]
@@ -148,6 +149,7 @@ class ArchivingBackend:
         head = replace(whole.head, epoch=whole.head.epoch + 1)
         back = archived_card(card, None, Act("restored", self._clock.time()), thread)
         append = Append(None, head, whole.records, whole.blobs, {}, back)
+        check_append(append, self._stored.capabilities)
         (outcome,) = await self._stored.append([append])
         if outcome is Outcome.APPLIED:
             self._moved["restored"] += 1

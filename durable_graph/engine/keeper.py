@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import Any, Self
 
+from durable_graph.decisions.freeze import LARGE
 from durable_graph.encryption.encryption import Encryption
 from durable_graph.engine.archiving import ArchivingBackend
 from durable_graph.engine.context import current_task
@@ -21,7 +22,7 @@ from durable_graph.engine.statistics import SaverStatistics
 from durable_graph.errors import ConfigError, StorageClosedError, ThreadBusyError
 from durable_graph.log.records import ThreadKey, checked_id
 from durable_graph.ports.archive import Archive
-from durable_graph.ports.backend import Backend, Thread
+from durable_graph.ports.backend import Backend, Capabilities, Thread
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
 
 __all__ = ["Keeper"]
@@ -40,6 +41,7 @@ class Keeper:
         lease: how this process proves that it is alive.
         archive: where threads go that are archived, and come back from when they are used.
         encryption: how what is stored is encrypted; ``None`` if it is not.
+        max_value_bytes: how large one value may be; see `durable_graph.saver.Saver`.
 
     Attributes:
         tenant: whose threads these are; empty where there are no tenants.
@@ -54,6 +56,7 @@ class Keeper:
         lease: Lease | None = None,
         archive: Archive | None = None,
         encryption: Encryption | None = None,
+        max_value_bytes: int | None = None,
     ) -> None:
         self.tenant: str = ""
         self.clock: Clock = clock or SystemClock()
@@ -64,6 +67,7 @@ class Keeper:
         if encryption is not None:  # above the archive, which holds what storage does
             backend = encryption.over(backend)
         self.backend: Backend = backend
+        self.max_value_bytes: int | None = _most(max_value_bytes, backend.capabilities)
         self.lease: Lease = lease or Lease()
         self.hot: HotThreads = HotThreads()
         self.ending: dict[ThreadKey, tuple[asyncio.AbstractEventLoop, Future[None]]] = {}
@@ -257,3 +261,18 @@ class Keeper:
     def _all_owners(self) -> list[Owner]:
         with self._lock:  # another loop may be becoming an owner
             return list(self._owners.values())
+
+
+def _most(wanted: int | None, capabilities: Capabilities) -> int | None:
+    """How many bytes a value may have.
+
+    Raises:
+        ConfigError: what is wanted makes no sense.
+    """
+    if wanted is not None and (type(wanted) is not int or wanted < LARGE):
+        raise ConfigError(
+            f"max_value_bytes is {LARGE} or more, since smaller values are not looked at one by "
+            f"one, or None; it is not {wanted!r}."
+        )
+    limits = (wanted, capabilities.max_record_bytes)
+    return min((limit for limit in limits if limit is not None), default=None)

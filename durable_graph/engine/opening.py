@@ -50,6 +50,7 @@ from durable_graph.log.records import (
     ThreadKey,
 )
 from durable_graph.ports.backend import Backend, Message, Position
+from durable_graph.ports.limits import check_message
 from durable_graph.types import START, Command
 
 __all__ = ["hold", "leave_answer", "open_run", "open_unstored", "situation_of"]
@@ -216,6 +217,7 @@ def hold(
         if view is not None
         else Freezer(definition, definition.codec, secret, keeper.chance.id, key.thread)
     )
+    freezer.allow(keeper.max_value_bytes)
     log = RunLog(
         owner.writer,
         keeper.clock,
@@ -487,6 +489,7 @@ class _Opening:
         Raises:
             ThreadBusyError: more is to be written than an answer, which only the owner can.
             InvalidUpdateError: it cannot be stored.
+            StateTooLargeError: it is too large for that.
         """
         command = self._call.input
         if command.update is not None or command.goto:
@@ -503,7 +506,9 @@ class _Opening:
             self._call.by,
             self._keeper.clock.time(),
         )
-        return await self._keeper.backend.post(self._key, message)
+        backend = self._keeper.backend
+        check_message(message, backend.capabilities, self._key.thread)
+        return await backend.post(self._key, message)
 
     @property
     def _meta(self) -> Mapping[str, Any] | None:

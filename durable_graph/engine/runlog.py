@@ -184,6 +184,8 @@ class RunLog:
             return measured
 
         due = snapshot_due(head.weight, head.fresh, measure)
+        if due and not self._writer.takes_snapshot(measured):
+            due = False  # it would be refused, and the thread can go on without
         if measured and not due:
             # Measuring costs as much as the thread has graphs within. It is too much to do for
             # each of their commits.
@@ -365,7 +367,10 @@ class RunLog:
 
         def append_of(body: Body) -> Append:
             head, records = sealed([Draft(body, now, self.run, ns=ns)])
-            return Append(Position.of(before), head, records, {}, {})
+            append = Append(Position.of(before), head, records, {}, {})
+            if head.size - before.size > self._writer.unquestioned:
+                self._writer.check_size(append)
+            return append
 
         def making(connection: Any) -> Append | Awaitable[Append]:  # in the storage's thread
             return then(work(connection), append_of)
@@ -418,7 +423,10 @@ class RunLog:
             large=sum(map(len, pending.blobs.values())) if pending.blobs else 0,
         )
         expected = None if before is None else Position.of(before)
-        return Append(expected, head, records, pending.blobs, pending.settled, puts=pending.puts)
+        append = Append(expected, head, records, pending.blobs, pending.settled, puts=pending.puts)
+        if head.size - (0 if before is None else before.size) > self._writer.unquestioned:
+            self._writer.check_size(append)
+        return append
 
     def settled(self, append: Append, outcome: Outcome) -> None:
         """What was sealed has been answered for."""

@@ -19,6 +19,7 @@ from durable_graph.log.fold import Scope
 from durable_graph.log.records import Ranges, Record, ThreadKey
 from durable_graph.log.seal import extend, open_header
 from durable_graph.ports.backend import Append, Card, Outcome, Thread
+from durable_graph.ports.limits import check_append, check_message
 from durable_graph.ports.threadfile import (
     WholeThread,
     check_content,
@@ -101,7 +102,11 @@ async def _read(keeper: Keeper, key: ThreadKey) -> WholeThread:
 
 
 async def _write(keeper: Keeper, key: ThreadKey, whole: WholeThread, act: Act) -> Thread:
-    """Store a thread under a name that is free."""
+    """Store a thread under a name that is free.
+
+    Raises:
+        StateTooLargeError: this storage cannot take it as a whole.
+    """
     keeper.check_usable()
     there = await keeper.backend.thread(key)
     if there is not None and not is_trace(there):
@@ -114,6 +119,9 @@ async def _write(keeper: Keeper, key: ThreadKey, whole: WholeThread, act: Act) -
         head = replace(head, status="stopped", reason=act.what)
     card = _card(there, whole, act)
     append = Append(None, head, whole.records, whole.blobs, {}, card)
+    check_append(append, keeper.backend.capabilities)
+    for message in whole.messages:
+        check_message(message, keeper.backend.capabilities, key.thread)
     (outcome,) = await keeper.backend.append([append])
     if outcome is not Outcome.APPLIED:
         raise _exists(key)

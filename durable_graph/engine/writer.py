@@ -24,6 +24,7 @@ from durable_graph.errors import (
     UnsupportedError,
 )
 from durable_graph.ports.backend import Append, Backend, Outcome, Position, ThreadKey
+from durable_graph.ports.limits import check_append, unquestioned
 
 if TYPE_CHECKING:
     from durable_graph.decisions.liveness import Process
@@ -79,6 +80,8 @@ class Writer:
         self._patience = patience
         self._groups = backend.capabilities.groups
         self._immediate = backend.capabilities.immediate
+        self.unquestioned = unquestioned(backend.capabilities)
+        """Up to so many bytes in all, an append needs no `check_size`."""
         self._queue: list[RunLog] = []
         self._flushing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +108,19 @@ class Writer:
             log.failed(error)
             raise
         log.settled(append, outcome)
+
+    def check_size(self, append: Append) -> None:
+        """See that storage takes an append.
+
+        Raises:
+            StateTooLargeError: it does not.
+        """
+        check_append(append, self._backend.capabilities)
+
+    def takes_snapshot(self, size: int) -> bool:
+        """Whether a record with a state of so many bytes can be stored, and what rides in it."""
+        limit = self._backend.capabilities.max_record_bytes
+        return limit is None or 2 * size <= limit
 
     def check_keeps(self, items: Items) -> None:
         """See that what an append puts into a store is in the same storage.

@@ -61,6 +61,10 @@ class Capabilities:
         transactions: it lets others write in the transaction of an append, by a function that is
             called ("sync") or awaited ("async"); see `Transactional`.
         stores: an append can put items into a store beside the log; see `Remembering`.
+        max_record_bytes: how large one record (header and body), large value or message may be;
+            ``None`` if only space and memory are the limit. It leaves room for what the backend
+            stores along with it, and for encryption.
+        max_append_bytes: the same for all records and large values of one append.
     """
 
     durable: bool
@@ -69,6 +73,8 @@ class Capabilities:
     immediate: bool = False
     transactions: Literal["sync", "async"] | None = None
     stores: bool = False
+    max_record_bytes: int | None = None
+    max_append_bytes: int | None = None
 
 
 @dataclass(slots=True)

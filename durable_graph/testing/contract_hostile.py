@@ -76,6 +76,7 @@ _IDS: Final = (
 # Every byte but the one that ends a line, in JSON's place.
 _BYTES: Final = bytes(byte for byte in range(256) if byte != 0x0A)
 _LARGE: Final = 5_000_000
+_TRIED: Final = 2**22  # of what a backend declares to take, no more than so many bytes
 
 
 @CHAPTER.check
@@ -234,6 +235,24 @@ async def large_bytes_are_kept(backend: Backend) -> None:
     found_headers = list(await backend.scan(log.key, ((1, 3),), bodies=False))
     wanted = [replace(record, body=None) for record in log.records]
     expect_equal(found_headers, wanted, "The headers beside a large body")
+
+
+@CHAPTER.check
+async def as_much_is_kept_as_is_declared(backend: Backend) -> None:
+    """A large value and a message may be as large as the backend says; as far as that is tried."""
+    declared = (backend.capabilities.max_record_bytes, backend.capabilities.max_append_bytes)
+    limits = [limit for limit in declared if limit is not None]
+    expect(all(type(limit) is int and limit > 0 for limit in limits), f"Limits are {limits}.")
+    most = min([*limits, _TRIED])
+    log, value = Log(), b"v" * most
+    await write(backend, log, commit("small"))
+    # Of one append, the record counts as well.
+    short = value if len(limits) < 2 or max(limits) > most else value[: max(0, most - 4096)]
+    await write(backend, log, commit("large"), blobs={"large": short})
+    found = dict(await backend.blobs(log.key, ["large"]))
+    expect(found == {"large": short}, f"A large value of {len(short)} bytes changed.")
+    sent = message("m", value)
+    expect(await backend.post(log.key, sent) == sent, f"A message of {most} bytes changed.")
 
 
 @CHAPTER.check

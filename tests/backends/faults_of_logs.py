@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from durable_graph.errors import StorageError
 from durable_graph.log.records import Ranges, Record, ThreadKey
 from durable_graph.ports.backend import (
     Append,
@@ -14,6 +15,7 @@ from durable_graph.ports.backend import (
     Process,
     Reading,
 )
+from durable_graph.ports.memory import InMemoryBackend
 from tests.backends.faulty import Faulty
 
 APPLIED, REFUSED = Outcome.APPLIED, Outcome.REFUSED
@@ -294,3 +296,15 @@ class SharesBlobs(Faulty):
         for stored in self._threads.values():
             known.update(stored.blobs)
         return {digest: known[digest] for digest in digests if digest in known}
+
+
+class DeclaresTooMuch(Faulty):
+    """Takes less than it says."""
+
+    found_by = "hostile"
+    capabilities = replace(InMemoryBackend.capabilities, max_record_bytes=50_000)
+
+    def _append(self, append: Append) -> Outcome:
+        if any(len(data) > 40_000 for data in append.blobs.values()):
+            raise StorageError("That is too much.")
+        return super()._append(append)

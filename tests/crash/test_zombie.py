@@ -67,7 +67,7 @@ class Rivals:
 
 
 @pytest.mark.parametrize("graph", ["plain", "wide"])
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", kinds(emulated=True))
 def test_a_run_that_was_stopped_in_a_node_is_fenced(kind: str, graph: str, tmp_path: Path) -> None:
     """What it does after another has taken over changes no byte, and its caller hears of it."""
 

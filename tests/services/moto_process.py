@@ -6,6 +6,7 @@ So it is gone however those that started it end, and they know its port from its
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import sys
 import threading
@@ -42,8 +43,19 @@ class _OneByOne:
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start: Any) -> list[bytes]:
+        # All of it first: whoever asks may be stopped in the middle of his request.
+        environ["wsgi.input"] = io.BytesIO(_body(environ))
         with self._lock:
             return list(self._inner(environ, start))
+
+
+def _body(environ: dict[str, Any]) -> bytes:
+    stream = environ["wsgi.input"]
+    if environ.get("wsgi.input_terminated"):  # sent in chunks, which the web server has undone
+        whole: bytes = stream.read()
+    else:
+        whole = stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+    return whole
 
 
 class _Copies:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from durable_graph.engine import owner
 from durable_graph.ports.backend import Backend
@@ -15,7 +15,8 @@ from durable_graph.saver import Saver
 from durable_graph.testing.clock import FakeClock
 from durable_graph.testing.crash import Crash, CrashingBackend, When
 from durable_graph.testing.lives import HEARTBEAT, only_crashes, still, survives
-from tests.crash.harness.places import place
+from tests.crash.harness.places import EMULATED, place
+from tests.services import aws
 
 __all__ = ["Storage", "StillClock", "StorageKind", "only_crashes", "still", "survives"]
 
@@ -54,8 +55,13 @@ class Storage:
         """A way to reach it."""
         if self.place is None:
             return self._memory
-        # No power is cut here, so nothing has to wait for the disk.
-        options = {"synchronous": "normal"} if self.kind == "sqlite" else {}
+        options: dict[str, Any] = {}
+        if self.kind == "sqlite":
+            # No power is cut here, so nothing has to wait for the disk.
+            options["synchronous"] = "normal"
+        elif self.kind in EMULATED:
+            # What AWS's services are is read once, and not anew in each life.
+            options["session"] = aws.session()
         return self.place.backend(self.clock, **options)
 
     def check(self) -> None:

@@ -5,6 +5,10 @@
 -- the table of items, which stays as it is: an item of which nothing is here is ranked by whoever
 -- searches, who then brings its vectors here.
 
+-- In the order in which who puts comes: to the items, and by the trigger to their vectors. Searches
+-- are not held up by this, nor those who bring vectors.
+LOCK TABLE {schema}.items IN SHARE ROW EXCLUSIVE MODE;
+
 -- One of which the extension was taken away has lost its column.
 DROP TABLE IF EXISTS {schema}.item_vectors;
 
@@ -27,8 +31,6 @@ BEGIN
 END
 $$;
 
-DROP TRIGGER IF EXISTS forget_vectors ON {schema}.items;
-
-CREATE TRIGGER forget_vectors
+CREATE OR REPLACE TRIGGER forget_vectors
 AFTER DELETE OR UPDATE OF namespace, key, version, vectors ON {schema}.items
 FOR EACH ROW EXECUTE FUNCTION {schema}.forget_vectors();

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -273,6 +275,31 @@ async def test_an_extension_that_comes_and_goes(place: Place) -> None:
         async with place.store(weak) as again:
             assert len(await again.asearch(HOME, query=text, limit=50)) == 30
             assert len(await place.ranked()) == 29
+
+
+async def test_who_makes_the_table_anew_is_in_no_writers_way(place: Place) -> None:
+    """It waits for those who put, who never wait for it: none of them is the victim of a deadlock."""
+    text, items = spelled([1.0] * _DIMS), f"{place.schema}.items"
+    async with place.store() as store:
+        await store.aput(HOME, "a", {"texts": [text]})
+        await store.asearch(HOME, query=text)
+    # As it is when the extension was taken away.
+    await postgres.sql(place.dsn, f"ALTER TABLE {place.schema}.item_vectors DROP COLUMN embedding")
+    writer = await asyncpg.connect(place.dsn)
+    async with place.store() as store, writer.transaction():
+        await writer.execute(f"LOCK TABLE {items} IN ROW EXCLUSIVE MODE")
+        searching = asyncio.create_task(store.asearch(HOME, query=text))
+        waits = "SELECT FROM pg_locks WHERE NOT granted"
+        for _ in range(1000):
+            if await writer.fetch(waits):
+                break
+            await asyncio.sleep(0.001)
+        await writer.execute("SET LOCAL lock_timeout = '100ms'")
+        await writer.execute(f"UPDATE {items} SET version = version + 1")
+        await writer.execute(f"UPDATE {items} SET version = version - 1")
+        found = await searching
+    await writer.close()
+    assert [item.key for item in found] == ["a"]
 
 
 async def test_a_server_without_the_extension() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -84,11 +84,6 @@ class Index:
         if not different:
             return {}
         vectors = await self._model.embed(different)
-        if len(vectors) != len(different):
-            raise StoreError(
-                f"`embed` was given {len(different)} texts and returned {len(vectors)} vectors; it "
-                f"has to return one for each."
-            )
         return {
             text: to_vector(vector, self.dims)
             for text, vector in zip(different, vectors, strict=True)
@@ -141,8 +136,17 @@ class _Model:
             return cls(adocuments=embed)
         return cls(documents=embed)
 
-    async def embed(self, texts: list[str]) -> Any:
-        return await self._call(self.documents, self.adocuments, texts)
+    async def embed(self, texts: list[str]) -> list[Any]:
+        found = await self._call(self.documents, self.adocuments, texts)
+        if not isinstance(found, Iterable):
+            raise StoreError(f"`embed` has to return a list of vectors, not {found!r:.200}.")
+        vectors = list(found)
+        if len(vectors) != len(texts):
+            raise StoreError(
+                f"`embed` was given {len(texts)} texts and returned {len(vectors)} vectors; it "
+                f"has to return one for each."
+            )
+        return vectors
 
     async def embed_query(self, text: str) -> Any:
         if self.query is None and self.aquery is None:

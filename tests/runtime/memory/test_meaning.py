@@ -157,15 +157,19 @@ async def test_a_model_that_fails_puts_nothing() -> None:
     [
         (lambda texts: [[1.0]] * len(texts), r"dims=4, and `embed` returned a vector of 1"),
         (lambda texts: [], "given 1 texts and returned 0 vectors"),
+        (lambda texts: [[1.0] * 4] * 2, "given 1 texts and returned 2 vectors"),
+        (lambda texts: None, "a list of vectors, not None"),
         (lambda texts: [["x"] * 4], "no list of numbers"),
         (lambda texts: later([*texts]), "Make it an `async def`"),
     ],
 )
 async def test_what_a_model_returns_is_checked(model: Any, message: str) -> None:
-    """Before anything is put."""
+    """Before anything is put, and before anything is searched for."""
     store = store_of(model)
     with pytest.raises(StoreError, match=message):
         await store.aput(HOME, "k", {"text": "a"})
+    with pytest.raises(StoreError, match=message):
+        await store.asearch(HOME, query="a")
     assert await store.asearch(()) == []
 
 

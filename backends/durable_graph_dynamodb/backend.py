@@ -336,7 +336,7 @@ class DynamoDBBackend:
 
     async def _end(self, found: Found, what: Removal) -> bool | None:
         """Remove all; ``None`` if the thread is not as it was found."""
-        if what.card is not None and not next_card(what.card, found.card):
+        if not what.meets(found.card):
             return False
         pk, life, id = partition(found.key), found.life, self._chance.id()
         announced = self._changes.removal(id, pk, life) if life is not None else None

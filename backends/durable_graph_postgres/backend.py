@@ -427,7 +427,7 @@ class PostgresBackend:
         position: tuple[Any, ...] = _NO_LOG if what.without_log else _NO_POSITION
         if expected is not None:
             position = (expected.seq, expected.epoch, expected.link)
-        card = what.card
+        card, version = what.card, None if what.before is None else what.before + 1
         return await self._do(
             thread.tenant,
             "remove",
@@ -437,7 +437,7 @@ class PostgresBackend:
             *spans_of(what.bodies),
             list(what.blobs),
             checksum,
-            *(_NO_CARD if card is None else card_arguments(thread, card)),
+            *((version, *_NO_CARD[1:]) if card is None else card_arguments(thread, card)),
             None if card is None else card.time,
         )
 

@@ -273,11 +273,11 @@ CREATE OR REPLACE FUNCTION {schema}.remove(
     lasts       bigint[],
     blobs_      text[],                     -- and which large values
     checksum_   bigint,                     -- of the head with the next epoch
-    version_    bigint,                     -- of the card that stays; NULL: none
+    version_    bigint,                     -- the one that follows on the card's; NULL: whichever
     terms_      text,
     expires_    double precision,
     archived_   boolean,
-    card_       bytea,
+    card_       bytea,                      -- the card that stays; NULL: none
     time_       double precision
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -312,7 +312,7 @@ BEGIN
     DELETE FROM {schema}.records AS r WHERE r.thread_id = stored.id;
     DELETE FROM {schema}.blobs AS b WHERE b.thread_id = stored.id;
     DELETE FROM {schema}.messages AS m WHERE m.thread_id = stored.id;
-    IF version_ IS NULL THEN
+    IF card_ IS NULL THEN
         DELETE FROM {schema}.cards AS c WHERE c.tenant = tenant_ AND c.thread = thread_;
         DELETE FROM {schema}.threads AS t WHERE t.tenant = tenant_ AND t.thread = thread_;
     ELSE

@@ -202,9 +202,7 @@ class RedisBackend:
 
     async def label(self, thread: ThreadKey, card: Card) -> bool:
         place = member_of(card.time, thread.thread)
-        call = self._call(
-            LABEL, thread, pack_card(thread, card), card.version, card.archived or "", place
-        )
+        call = self._call(LABEL, thread, pack_card(thread, card), card.version, _away(card), place)
         return bool(await self._sessions.write(call))
 
     async def post(self, thread: ThreadKey, message: Message) -> Message:
@@ -231,9 +229,11 @@ class RedisBackend:
             stays: list[Argument] = ["", "", "", ""]
             if (card := what.card) is not None:
                 place = member_of(card.time, thread.thread)
-                stays = [pack_card(thread, card), card.version, card.archived or "", place]
+                stays = [pack_card(thread, card), card.version, _away(card), place]
             at = b"-" if what.without_log else expected
-            return bool(await self._sessions.write(self._call(REMOVE, thread, at, *stays)))
+            before = "" if what.before is None else what.before
+            call = self._call(REMOVE, thread, at, before, *stays)
+            return bool(await self._sessions.write(call))
         if what.expected is None:
             return False
         found = await self.thread(thread)
@@ -288,7 +288,7 @@ class RedisBackend:
             fields += (f"b:{digest}", value)
         labels: tuple[Argument, ...] = ("", "", "")
         if card is not None:
-            labels = (pack_card(head.key, card), card.version, card.archived or "")
+            labels = (pack_card(head.key, card), card.version, _away(card))
         settled: list[str] = [text for pair in append.settled.items() for text in pair]
         return self._call(
             APPEND,
@@ -318,6 +318,11 @@ class RedisBackend:
         )
         told.__cause__ = wrong[0]
         return told
+
+
+def _away(card: Card) -> str:
+    """Where a card says that the log is, as scripts take it: they know no more than texts."""
+    return "" if card.archived is None else f"+{card.archived}"
 
 
 def _thread(key: ThreadKey, head: bytes | None, card: bytes | None) -> Thread | None:

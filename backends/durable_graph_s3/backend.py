@@ -364,7 +364,7 @@ class S3Backend:
                 return False
             if what.without_log and manifest.head is not None:
                 return False
-            if what.card is not None and not next_card(what.card, manifest.card):
+            if not what.meets(manifest.card):
                 return False
             # What is left stays for ever: taking it away could not be made conditional.
             gone = (manifest.log,) if manifest.log else manifest.gone

@@ -417,6 +417,8 @@ def _remove_all(db: sqlite3.Connection, thread: ThreadKey, what: Removal) -> boo
     card = db.execute(QUERIES["card"], thread).fetchone()
     if found is None and card is None:
         return False
+    if what.before not in (None, 0 if card is None else card[0]):
+        return False
     if what.card is None:
         db.execute(QUERIES["drop_card"], thread)
     elif not _put_card(db, thread, what.card):

@@ -217,14 +217,25 @@ class ArchivingBackend:
         if moves or not what.everything:
             return await self._stored.remove(thread, what)
         for _ in range(_LOOKS):
-            # The files are looked up first: a later one would be of a later thread of that name.
+            # The files are looked up first: where there is no thread, a later one would be of a
+            # later thread of that name.
             names = await self._archive.names(folder_of(thread))
             seen = await self._stored.thread(thread)
-            # Where somebody archives it meanwhile, its file is not among these.
+            card = seen.card if seen is not None else None
+            where = card.archived if card is not None else None
+            if where is not None and name_in(where, thread) not in names:
+                # It was archived since. What is removed is the thread that was seen, and nothing
+                # later can be there while it is.
+                names = await self._archive.names(folder_of(thread))
+            # Where somebody archives it from now on, its file is not among these.
             here = Position.of(seen.head) if seen is not None and seen.head is not None else None
             expected = what.expected or here
+            version = what.version
+            if version is None:
+                version = card.version if card is not None else 0
             removed = await self._stored.remove(
-                thread, replace(what, expected=expected, without_log=expected is None)
+                thread,
+                replace(what, expected=expected, without_log=expected is None, version=version),
             )
             if removed or seen is None:
                 # Last: whoever is told that the thread is gone may rely on it, and where the
@@ -232,7 +243,7 @@ class ArchivingBackend:
                 for name in names:
                     await self._archive.delete(name)
                 return removed
-            if what.expected is not None or what.card is not None or what.without_log:
+            if what.expected is not None or what.before is not None or what.without_log:
                 return False
         return await self._stored.remove(thread, what)
 

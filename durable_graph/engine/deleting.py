@@ -36,7 +36,8 @@ async def delete(keeper: Keeper, key: ThreadKey, by: str | None = None) -> None:
             # storage, or in an archive, goes now.
             trace = seen.card if seen is not None else None
             stays = replace(trace, version=trace.version + 1) if trace is not None else None
-            await keeper.backend.remove(key, Removal(everything=True, card=stays, without_log=True))
+            what = Removal(everything=True, card=stays, without_log=True, version=0)
+            await keeper.backend.remove(key, what)
             return
         if await delete_as_seen(keeper, seen, by):
             return
@@ -58,8 +59,15 @@ async def delete_as_seen(keeper: Keeper, seen: Thread, by: str | None) -> bool:
     keeper.hot.take(seen.key)
     expected = Position.of(seen.head) if seen.head is not None else None
     trace = None if by is None else _trace(seen, Act("deleted", keeper.clock.time(), by))
-    # Whoever begins to run it now, or brings it back from the archive, has changed it.
-    what = Removal(everything=True, expected=expected, card=trace, without_log=expected is None)
+    # Whoever begins to run it now, gives it more time, or brings it back from the archive, has
+    # changed it.
+    what = Removal(
+        everything=True,
+        expected=expected,
+        card=trace,
+        without_log=expected is None,
+        version=seen.card.version if seen.card is not None else 0,
+    )
     return await keeper.backend.remove(seen.key, what)
 
 

@@ -289,6 +289,8 @@ class Removal:
         blobs: for a part: the large values that go.
         card: of everything: the thread's next card, which stays.
         without_log: of everything: only if the thread has no log.
+        version: of everything, where no card stays: the version that the thread's card must be
+            of; 0 if it must have none; ``None`` for whichever.
     """
 
     everything: bool = False
@@ -297,6 +299,16 @@ class Removal:
     blobs: Sequence[str] = ()
     card: Card | None = None
     without_log: bool = False
+    version: int | None = None
+
+    @property
+    def before(self) -> int | None:
+        """The version that the thread's card must be of, whether or not one stays."""
+        return self.version if self.card is None else self.card.version - 1
+
+    def meets(self, card: Card | None) -> bool:
+        """Whether the thread's card is one that it may be removed with."""
+        return self.before in (None, 0 if card is None else card.version)
 
 
 class Backend(Protocol):
@@ -410,8 +422,9 @@ class Backend(Protocol):
         """Remove a thread or a part of it; ``False`` if it is not there (any more).
 
         Where a position is expected, nothing is removed unless the log is still there; where no
-        log is, unless there is none still; where a card is to stay, unless it is the next. A thread
-        that has nothing but a card is removed like any other. A part is removed only if the log is
+        log is, unless there is none still; where a version is expected, unless the card is of it
+        still; where a card is to stay, unless it is the next. A thread that has nothing but a card
+        is removed like any other. A part is removed only if the log is
         still at the expected position, and in the same atomic operation the thread's epoch grows by
         one: whoever has read the thread before could otherwise put a branch behind what is gone.
         After a thread was removed, or a part of it, an append that expects an earlier position is

@@ -186,7 +186,7 @@ class InMemoryBackend:
         if what.without_log and stored is not None:
             return False
         if what.everything:
-            return self._remove_all(thread, stored, what.card)
+            return self._remove_all(thread, stored, what)
         if stored is None or what.expected is None:
             return False
         for first, last in what.bodies:
@@ -198,15 +198,13 @@ class InMemoryBackend:
         _wake(stored)
         return True
 
-    def _remove_all(self, thread: ThreadKey, stored: _Thread | None, stays: Card | None) -> bool:
+    def _remove_all(self, thread: ThreadKey, stored: _Thread | None, what: Removal) -> bool:
         card = self._cards.get(thread)
-        if stored is None and card is None:
-            return False
-        if stays is not None and not next_card(stays, card):
+        if (stored is None and card is None) or not what.meets(card):
             return False
         self._threads.pop(thread, None)
-        if stays is not None:
-            self._cards[thread] = stays
+        if what.card is not None:
+            self._cards[thread] = what.card
         else:
             self._cards.pop(thread, None)
         if stored is not None:

@@ -155,20 +155,21 @@ async def threads_are_found_by_their_cards(backend: Backend) -> None:
 
 @CHAPTER.check
 async def a_log_that_is_elsewhere_is_not_begun_anew(backend: Backend) -> None:
-    """Where a card says that the log is elsewhere, reading and posting say so, too, and a new log
-    is refused."""
-    archived = Card(1, archived="the attic")
-    await backend.label(_KEY, archived)
-    for call in (backend.read(_KEY), backend.post(_KEY, message())):
-        try:
-            await call
-        except ThreadArchivedError as error:
-            expect_equal(error.where, "the attic", "Where the log is said to be")
-        else:
-            raise AssertionError("A thread that is elsewhere seems to be here, or nowhere.")
-    answers = list(await backend.append([Log().next(commit("c1"))]))
-    expect_equal(answers, [Outcome.REFUSED], "The answer to a new log")
-    expect_equal(await look(backend, _KEY), Thread(_KEY, None, archived), "The thread")
+    """Where a card says that the log is elsewhere, whatever it calls that, reading and posting say
+    so, too, and a new log is refused."""
+    for version, where in enumerate(("the attic", "", "+"), 1):
+        archived = Card(version, archived=where)
+        await backend.label(_KEY, archived)
+        for call in (backend.read(_KEY), backend.post(_KEY, message())):
+            try:
+                await call
+            except ThreadArchivedError as error:
+                expect_equal(error.where, where, "Where the log is said to be")
+            else:
+                raise AssertionError("A thread that is elsewhere seems to be here, or nowhere.")
+        answers = list(await backend.append([Log().next(commit("c1"))]))
+        expect_equal(answers, [Outcome.REFUSED], "The answer to a new log")
+        expect_equal(await look(backend, _KEY), Thread(_KEY, None, archived), "The thread")
 
 
 @CHAPTER.check
@@ -247,6 +248,28 @@ async def a_log_that_has_just_begun_is_not_removed(backend: Backend) -> None:
         expect(not await backend.remove(log.key, what), "A log was removed that was not there.")
         await expect_log(backend, log)
         expect_equal(await _card(backend), _FULL, "The card")
+
+
+@CHAPTER.check
+async def a_card_that_was_just_changed_is_not_removed(backend: Backend) -> None:
+    """Who removes a thread whose card is to be of a version removes nothing if it is of another,
+    or if there is one and there must be none."""
+    log, bare = Log(), ThreadKey("", "bare")
+    await write(backend, log, commit("c1"))
+    for key, known in ((log.key, {"expected": log.position}), (bare, {"without_log": True})):
+        for stays in (_FULL, Card(2)):
+            await backend.label(key, stays)
+            for version in {0, 1, 2, 3} - {stays.version}:
+                what = Removal(everything=True, version=version, **known)
+                expect(not await backend.remove(key, what), f"{what} was done at {stays}.")
+            seen = await look(backend, key)
+            expect_equal(seen and seen.card, stays, "The card")
+        what = Removal(everything=True, version=2, **known)
+        expect(await backend.remove(key, what), "A removal was not done.")
+        expect_equal(await look(backend, key), None, "A removed thread")
+    await write(backend, again := Log("again"), commit("c1"))
+    what = Removal(everything=True, expected=again.position, version=0)
+    expect(await backend.remove(again.key, what), "A thread without a card was not removed.")
 
 
 @CHAPTER.check

@@ -98,6 +98,13 @@ class RemovesWhatHasBegun(_WithCards):
         return await super().remove(thread, replace(what, without_log=False))
 
 
+class RemovesWhatWasChanged(_WithCards):
+    """Does not look of which version the card is that it removes."""
+
+    async def remove(self, thread: ThreadKey, what: Removal) -> bool:
+        return await super().remove(thread, replace(what, version=None))
+
+
 class KeepsTheCard(_WithCards):
     """Removes a thread and leaves its card."""
 

@@ -278,7 +278,7 @@ async def test_an_extension_that_comes_and_goes(place: Place) -> None:
 
 
 async def test_who_makes_the_table_anew_is_in_no_writers_way(place: Place) -> None:
-    """It waits for those who put, who never wait for it: none of them is the victim of a deadlock."""
+    """It waits for those who put, who never wait for it: none of them is a deadlock's victim."""
     text, items = spelled([1.0] * _DIMS), f"{place.schema}.items"
     async with place.store() as store:
         await store.aput(HOME, "a", {"texts": [text]})

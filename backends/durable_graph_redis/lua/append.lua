@@ -2,8 +2,8 @@
 -- KEYS: the thread; its part of the list.
 -- ARGV: 1 the position it must be at, 2 the position afterwards; 3 the head; 4 the place in the
 -- list; 5 the field of the last new record, 6 how its value begins; 7 a new log's card, or empty,
--- 8 its version, 9 where it says that the log is; 10 how many fields and values follow, then
--- those; then ids of messages and verdicts on them.
+-- 8 its version, 9 a plus and where it says that the log is, or empty; 10 how many fields and
+-- values follow, then those; then ids of messages and verdicts on them.
 -- 1: stored, now or before. 0: refused.
 local thread, index = KEYS[1], KEYS[2]
 local now = redis.call('HMGET', thread, 'at', 'place', 'version', 'away')
@@ -20,7 +20,7 @@ if ARGV[1] == '' then
   else
     redis.call('HSET', thread, 'card', ARGV[7], 'version', ARGV[8])
     if ARGV[9] == '' then redis.call('HDEL', thread, 'away')
-    else redis.call('HSET', thread, 'away', ARGV[9]) end
+    else redis.call('HSET', thread, 'away', string.sub(ARGV[9], 2)) end
   end
 end
 local fields = tonumber(ARGV[10])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -441,3 +441,41 @@ async def test_a_removal_that_was_done_does_not_cost_the_file(
     await graph.ainvoke({}, config)
     await saver.aarchive_thread(key_of(config).thread)
     assert (await graph.aget_state(config)).values["items"] == ["a"]
+
+
+@pytest.mark.parametrize("after", ["the files were listed", "the thread was looked at"])
+async def test_deleting_a_thread_that_others_archive_anew_leaves_no_file(
+    archive: FolderArchive,
+    config: RunnableConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    after: str,
+) -> None:
+    """Brought back and archived again in the middle of it, its file is another one."""
+    stored = InMemoryBackend()
+    cold = Saver(stored, archive=archive)
+    await chain(("a", says("a")), saver=cold).ainvoke({}, config)
+    await cold.aarchive_thread(name := key_of(config).thread)
+    names, remove = archive.names, stored.remove
+
+    async def archived_anew() -> None:
+        monkeypatch.undo()
+        await cold.backend.read(key_of(config))
+        await cold.aarchive_thread(name)
+
+    async def listed(folder: str) -> Sequence[str]:
+        found = await names(folder)
+        await archived_anew()
+        return found
+
+    async def removed(thread: ThreadKey, what: Removal) -> bool:
+        await archived_anew()
+        return await remove(thread, what)
+
+    if after == "the files were listed":
+        monkeypatch.setattr(archive, "names", listed)
+    else:
+        monkeypatch.setattr(stored, "remove", removed)
+    await cold.adelete_thread(name)
+    assert files(tmp_path) == []
+    assert await stored.thread(key_of(config)) is None

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from durable_graph import Command, InMemorySaver, interrupt
 from durable_graph.errors import CheckpointNotFoundError, ConfigError, ThreadBusyError
-from durable_graph.log.records import Record
+from durable_graph.log.records import Record, ThreadKey
+from durable_graph.ports.backend import Removal
 from durable_graph.saver import Saver
 from durable_graph.testing.clock import FakeClock
 from durable_graph.threads import Retention, Swept
@@ -335,3 +336,23 @@ async def test_a_thread_that_somebody_just_begins_to_run_is_left(
     monkeypatch.setattr(timed.backend, "remove", too_late)
     assert (await timed.threads.sweep(by=by)).deleted == []
     assert (await made.aget_state(named("t"))).values["items"] == ["a"]
+
+
+@pytest.mark.parametrize("by", [None, "cron"])
+async def test_a_thread_that_is_just_given_more_time_is_left(
+    timed: Saver, clock: FakeClock, by: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not it was ever run, and whoever sweeps: to change it is to keep it."""
+    await chain(("a", says("a")), saver=timed).ainvoke({}, named("run"))
+    await timed.threads.create("new", ttl=10)
+    await timed.threads.update("run", ttl=10)
+    await clock.advance(20)
+    remove = timed.backend.remove
+
+    async def too_late(thread: ThreadKey, what: Removal) -> bool:
+        await timed.threads.update(thread.thread, ttl=1000)
+        return await remove(thread, what)
+
+    monkeypatch.setattr(timed.backend, "remove", too_late)
+    assert (await timed.threads.sweep(by=by)).deleted == []
+    assert [(await timed.threads.get(name)).ttl for name in ("run", "new")] == [1000, 1000]

@@ -51,7 +51,8 @@ from durable_graph_postgres.connections import Connections, Lent, Source, termin
 from durable_graph_postgres.failures import FAILURES, is_lost, may_pass, translate, unreachable
 from durable_graph_postgres.guest import GuestError, host
 from durable_graph_postgres.items import PostgresItems, put_arguments
-from durable_graph_postgres.opening import Demands, Synchronous, examine, migrate
+from durable_graph_postgres.lineage import Lineage
+from durable_graph_postgres.opening import Demands, Synchronous, examine, history_of, migrate
 from durable_graph_postgres.rows import (
     Found,
     append_arguments,
@@ -157,6 +158,7 @@ class PostgresBackend:
         self._prepared = prepared
         self._row_security = row_security
         self._demands = Demands(schema, synchronous, allow_weaker, row_security, self._patience)
+        self._lineage = Lineage()
         self._clock = clock or SystemClock()
         self._sql = queries(schema)
         self._ready = False
@@ -644,10 +646,18 @@ class PostgresBackend:
     async def _examine(self, connection: Connection) -> None:
         try:
             async with asyncio.timeout(self._call_timeout):
-                if not await examine(connection, self._demands, self.where):
+                ready = await examine(connection, self._demands, self.where)
+                self._follow(await history_of(connection))
+                if not ready:
                     await migrate(connection, self._demands, self.where)
         except FAILURES as error:
             raise translate(error, self.where, writes=False) from error
+
+    def _follow(self, history: tuple[int, int] | None) -> None:
+        """Go with a failover, and never back behind one."""
+        if history is not None and self._lineage.meet(*history, self.where):
+            for source in self._sources.every():
+                source.outdate()
 
 
 def _head(found: Found) -> Head | None:

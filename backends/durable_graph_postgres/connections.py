@@ -11,6 +11,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from weakref import WeakSet
 
 import asyncpg
 
@@ -47,6 +48,13 @@ class Source(Protocol):
         """Close those that nobody uses: what has happened to one has probably happened to all."""
         ...
 
+    def outdate(self) -> None:
+        """Those that there are lead to a server whose time is over: nobody gets them any more.
+
+        From any thread.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Wait until all of them were given back, and close them."""
         ...
@@ -74,6 +82,7 @@ class Connections:
         self._patience = patience
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
+        self._outdated: set[Connection] = set()
         self._count = 0
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._closed = False
@@ -91,9 +100,11 @@ class Connections:
                 raise StorageClosedError("The connections to PostgreSQL were closed.")
             while self._idle:
                 connection = self._idle.pop()
+                if connection in self._outdated:
+                    connection.terminate()
                 if not connection.is_closed():
                     return connection
-                self._drop(connection)  # the server has closed it
+                self._drop(connection)  # the server has closed it, or so have we
             if self._count < self._most:
                 return await self._add()
             handed = await self._wait()
@@ -132,10 +143,10 @@ class Connections:
 
     async def give_back(self, connection: Connection) -> None:
         """Let others have it; one that was closed is gone."""
-        if self._closed:
+        if self._closed or connection in self._outdated:
             connection.terminate()  # harmless if it is closed already
         if connection.is_closed():
-            self._all.discard(connection)
+            self._forget(connection)
             self._lost_one()
         else:
             self._pass_on(connection)
@@ -168,9 +179,17 @@ class Connections:
         self._idle.clear()
         self._count = 0
 
+    def outdate(self) -> None:
+        """Give out none of those that there are now; each is closed when it is come across."""
+        self._outdated = set(self._all)
+
     def _drop(self, connection: Connection) -> None:
-        self._all.discard(connection)
+        self._forget(connection)
         self._count -= 1
+
+    def _forget(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        self._outdated.discard(connection)
 
     def _lost_one(self) -> None:
         self._count -= 1
@@ -220,7 +239,7 @@ class Lent:
     Args:
         pool: his pool.
         reach: asks for a connection until the server answers, or has had its time.
-        examine: sees whether the database behind it can be used; asked once.
+        examine: sees whether the database behind it can be used; asked once for each connection.
         patience: seconds to wait for a connection.
     """
 
@@ -234,7 +253,7 @@ class Lent:
         self._pool = pool
         self._reach = reach
         self._examine = examine
-        self._examined = False
+        self._examined: WeakSet[Any] = WeakSet()
         self._patience = patience
         self._used = 0
         self._closed = False
@@ -251,13 +270,17 @@ class Lent:
             raise StorageClosedError("The saver on this pool was closed.")
         connection = await self._reach(self._acquire)
         self._used += 1
+        # The pool gives out connections in a new wrapping each time.
+        within = getattr(connection, "_con", connection)
+        if within in self._examined:
+            return connection
         try:
-            if not self._examined:
-                await self._examine(connection)
-                self._examined = True
+            await self._examine(connection)
         except BaseException:
+            terminate(connection)  # the next one may lead elsewhere
             await self.give_back(connection)
             raise
+        self._examined.add(within)
         return connection
 
     async def _acquire(self) -> Connection:
@@ -285,6 +308,10 @@ class Lent:
 
     def forget(self) -> None:
         """Nothing: the pool sees to it."""
+
+    def outdate(self) -> None:
+        """Examine all of them again."""
+        self._examined = WeakSet()
 
     async def aclose(self) -> None:
         """Wait until all that were taken are given back; the pool stays open."""

@@ -58,8 +58,10 @@ def is_lost(error: BaseException) -> bool:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether connecting may go well a moment later, without anybody's doing."""
-    return _code(error) in {"53300", "57P03"}
+    """Whether connecting may go well a moment later, without anybody's doing: a server has room
+    again, has started, or has become the primary that is looked for."""
+    awaited = asyncpg.TargetServerAttributeNotMatched
+    return isinstance(error, awaited) or _code(error) in {"53300", "57P03"}
 
 
 def translate(error: BaseException, where: str, *, writes: bool) -> DurableGraphError:

@@ -77,11 +77,15 @@ BEGIN
             );
         END IF;
         ids[n] := id;
-        applied[n] := id IS NOT NULL OR EXISTS (
-            SELECT FROM {schema}.threads AS t JOIN {schema}.records AS r ON r.thread_id = t.id
+        IF id IS NULL THEN
+            -- What is asked for again may be stored here and on no standby yet: whoever waited for
+            -- one may have given up. A lock is something written, so now it is waited for again.
+            PERFORM FROM {schema}.threads AS t JOIN {schema}.records AS r ON r.thread_id = t.id
             WHERE t.tenant = tenants[n] AND t.thread = threads[n] AND r.seq = seqs[n]
                 AND r.link = links[n]
-        );
+            FOR KEY SHARE OF t;
+        END IF;
+        applied[n] := id IS NOT NULL OR FOUND;
     END LOOP;
     INSERT INTO {schema}.records
         (tenant, thread_id, seq, kind, checkpoint, digest, link, header, body)

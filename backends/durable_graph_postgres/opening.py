@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+import asyncpg
+
 from durable_graph.errors import StorageError, UnknownTypeError
 from durable_graph_postgres.sql import functions, migrations, row_security
 
 if TYPE_CHECKING:
     from durable_graph_postgres.connections import Connection
 
-__all__ = ["Demands", "Synchronous", "examine", "migrate"]
+__all__ = ["Demands", "Synchronous", "examine", "history_of", "migrate"]
 
 Synchronous: TypeAlias = Literal["local", "remote"]
 
@@ -30,6 +32,13 @@ SELECT current_setting('server_version_num')::int / 10000 AS server,
     to_regclass(format('%I.threads', $1::text)) IS NOT NULL AS threads,
     (SELECT relforcerowsecurity FROM pg_class
      WHERE oid = to_regclass(format('%I.threads', $1::text))) AS secured
+"""
+
+# Of a server that has just become the primary, the last checkpoint may be of the timeline before.
+_HISTORY: Final = """
+SELECT system_identifier AS cluster,
+    ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint AS timeline
+FROM pg_control_system()
 """
 
 
@@ -98,6 +107,21 @@ async def examine(connection: Connection, demands: Demands, where: str) -> bool:
             f"can be read. Give row_security=True."
         )
     return version == len(migrations(demands.schema)) and found["secured"] >= demands.row_security
+
+
+async def history_of(connection: Connection) -> tuple[int, int] | None:
+    """Which cluster a primary belongs to, and its timeline; ``None`` where that is not told, as by
+    some that only speak like PostgreSQL."""
+    try:
+        found = await connection.fetchrow(_HISTORY)
+    except (
+        asyncpg.FeatureNotSupportedError,
+        asyncpg.InsufficientPrivilegeError,
+        asyncpg.UndefinedFunctionError,
+    ):
+        return None
+    assert found is not None
+    return found["cluster"], found["timeline"]
 
 
 def _refuse_weaker(found: Any, demands: Demands, where: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from durable_graph import open_saver
 from durable_graph.errors import ConfigError, StorageBusyError, StorageError, UnknownTypeError
 from durable_graph_postgres import PostgresBackend, PostgresSaver
+from durable_graph_postgres.lineage import Lineage
 from durable_graph_postgres.opening import Demands, migrate
 from durable_graph_postgres.sql import migrations
 from tests.backends.kit import child, counting, result_of, thread
@@ -245,6 +246,35 @@ async def test_an_address_of_several_hosts() -> None:
         async with opened(f"{address}?target_session_attrs=primary") as backend:
             assert backend.where == f"postgresql://{hosts}{host.path}"
             await backend.beat(None)
+
+
+async def test_a_server_that_does_not_tell_its_history_is_used_all_the_same() -> None:
+    """Some who speak like PostgreSQL have none, and some let nobody ask."""
+    name = postgres.fresh_schema()
+    to = urlsplit(postgres.dsn())
+    await postgres.sql(
+        postgres.dsn(), f"CREATE ROLE {name} LOGIN", f"CREATE DATABASE {name} OWNER {name}"
+    )
+    await postgres.sql(
+        to._replace(path=f"/{name}").geturl(),
+        "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC",
+    )
+    address = to._replace(netloc=f"{name}@{to.hostname}:{to.port}", path=f"/{name}").geturl()
+    async with opened(address) as backend:
+        assert await backend.beat(None) == []
+    await postgres.sql(postgres.dsn(), f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE {name}")
+
+
+def test_a_history_goes_forward_only() -> None:
+    """The same timeline and later ones follow; an earlier one, or another cluster, does not."""
+    lineage = Lineage()
+    told = [lineage.meet(7, timeline, "here") for timeline in (2, 2, 5, 5)]
+    assert told == [False, False, True, False]
+    with pytest.raises(StorageError, match="timeline 4, and timeline 5 was seen"):
+        lineage.meet(7, 4, "here")
+    with pytest.raises(StorageError, match=r"another database cluster \(8\)"):
+        lineage.meet(8, 6, "here")
+    assert lineage.meet(7, 6, "here")
 
 
 async def test_savers_by_url() -> None:

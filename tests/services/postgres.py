@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import itertools
 import os
 import pwd
@@ -33,6 +34,7 @@ __all__ = [
     "dsn",
     "emptied_schema",
     "fresh_schema",
+    "own_pair",
     "own_server",
     "server",
     "sql",
@@ -64,7 +66,12 @@ class Server:
     """
 
     def __init__(
-        self, binaries: Path, folder: Path, settings: Mapping[str, str] | None = None
+        self,
+        binaries: Path,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        primary: Server | None = None,
     ) -> None:
         self._binaries = binaries
         self._folder = folder
@@ -73,6 +80,9 @@ class Server:
         self.port = _free_port()
         self.dsn = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self._as_user = unprivileged(folder)
+        if primary is not None:
+            self.follow(primary)
+            return
         self._run(
             *("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "-E", "UTF8"),
             *("--locale=C.UTF-8" if sys.platform == "linux" else "--locale=C", "--no-sync"),
@@ -119,23 +129,45 @@ class Server:
         """Stop it as a power failure would, but for what the kernel holds (``-m immediate``)."""
         self._end(signal.SIGQUIT)
 
+    def die(self) -> None:
+        """End all its processes at once, as if its machine were gone."""
+        process, self._process = self._process, None
+        assert process is not None
+        for pid in _family(process.pid):
+            _signal(pid, signal.SIGKILL)
+        process.wait(timeout=_PATIENCE)
+
+    def follow(self, primary: Server) -> None:
+        """Forget what there is, and take what another has: once started, it is its standby."""
+        shutil.rmtree(self.data, ignore_errors=True)
+        self._run(
+            *("pg_basebackup", "-D", str(self.data), "-h", "127.0.0.1", "-p", str(primary.port)),
+            *("-U", "postgres", "-R", "-c", "fast", "-X", "stream", "--no-sync"),
+        )
+
+    def leave(self) -> None:
+        """As a standby, get nothing from the primary any more."""
+        with (self.data / "postgresql.auto.conf").open("a") as settings:
+            settings.write("primary_conninfo = 'host=127.0.0.1 port=1'\n")
+        _signal(self.pid, signal.SIGHUP)
+
+    def promote(self) -> None:
+        """From now on be the primary; returns once it is."""
+        self._run("pg_ctl", "promote", "-D", str(self.data), "-t", str(int(_PATIENCE)))
+
     def freeze(self) -> None:
         """Have it do nothing any more, its connections open."""
-        for pid in self._family():
+        for pid in _family(self.pid):
             _signal(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Have it go on where it was frozen."""
-        for pid in self._family():
+        for pid in _family(self.pid):
             _signal(pid, signal.SIGCONT)
 
     def log(self) -> str:
         """What it has said so far."""
         return (self._folder / "log").read_text(errors="replace")
-
-    def _family(self) -> list[int]:
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [self.pid, *map(int, children)]
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -238,6 +270,22 @@ def own_server(*, wheel: bool = False, **settings: str) -> Iterator[Server]:
             made.stop()
 
 
+@contextmanager
+def own_pair(**settings: str) -> Iterator[tuple[Server, Server]]:
+    """A primary and a standby for one test, with settings of their own; both are running."""
+    with contextlib.ExitStack() as stack:
+        pair: list[Server] = []
+        for number in range(2):
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True)
+            )
+            primary = pair[0] if number else None
+            pair.append(Server(_binaries(), Path(folder), settings, primary=primary))
+            pair[-1].start()
+            stack.callback(pair[-1].stop)
+        yield pair[0], pair[1]
+
+
 async def sql(dsn: str, *statements: str) -> list[Any]:
     """Run statements on a connection of their own; returns the last one's rows."""
     import asyncpg
@@ -320,6 +368,12 @@ def unprivileged(folder: Path) -> dict[str, Any]:
     user = names.get("postgres") or names["nobody"]
     os.chown(folder, user.pw_uid, user.pw_gid)
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": folder}
+
+
+def _family(pid: int) -> list[int]:
+    """A server's first process, and those that come from it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *map(int, children)]
 
 
 def _signal(pid: int, what: signal.Signals) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ class PoolLink:
             except (redis.AuthenticationError, redis.AuthorizationError):
                 raise
             except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-                if loop.time() + wait >= deadline:
+                if loop.time() + wait >= deadline or _is_distrusted(error):
                     raise UnreachableError(str(error)) from error
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
@@ -226,6 +227,14 @@ class ClusterLink:
         for node in self._client.get_nodes():
             for connection in node._connections:
                 _close_without_loop(connection)
+
+
+def _is_distrusted(error: BaseException) -> bool:
+    """Whether a server showed a certificate that is not trusted, which no waiting changes."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, ssl.SSLCertVerificationError):
+        found = found.__cause__ or found.__context__
+    return found is not None
 
 
 def _close_without_loop(connection: Any) -> None:

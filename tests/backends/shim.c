@@ -1,9 +1,11 @@
-/* Stands between SQLite and the kernel: writes down what is done to a database file, and fails on
- * request. Loaded with LD_PRELOAD by tests of power loss and of failing disks.
+/* Stands between SQLite and the kernel, or between Redis and it: writes down what is done to a
+ * database file, or to an append-only file, and fails on request. Loaded with LD_PRELOAD by tests
+ * of power loss and of failing disks.
  *
- * SHIM_DATABASE names the database file; its -wal and -journal, and a file of the same name with
- * "-acks", and the folder of all of them, are watched as well. SHIM_JOURNAL names the file that is written to, one entry after
- * the other in the order in which things were done:
+ * SHIM_DATABASE names the file, with its folder, as the program names it; its -wal and -journal,
+ * and a file of the same name with "-acks", and the folder of all of them, are watched as well.
+ * With SHIM_TOLD, so is what goes out through sockets. SHIM_JOURNAL names the file that is written
+ * to, one entry after the other in the order in which things were done:
  *
  *     u8 what, u8 file, u16 zero, u32 length, i64 offset, then `length` bytes of what was written
  *
@@ -22,9 +24,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-enum what { CREATED = 1, WRITTEN, TRUNCATED, SYNCED, UNLINKED, FAILED };
+enum what { CREATED = 1, WRITTEN, TRUNCATED, SYNCED, UNLINKED, FAILED, TOLD };
 enum file { NONE = 0, DATABASE, WAL, ROLLBACK, ACKS, FOLDER };
 
 #define MOST 4096
@@ -32,10 +35,12 @@ static uint8_t file_of[MOST];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int journal = -1;
 static const char *database;
+static int told;
 
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int);
 static ssize_t (*real_write)(int, const void *, size_t);
+static ssize_t (*real_writev)(int, const struct iovec *, int);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off64_t);
 static int (*real_ftruncate)(int, off64_t);
 static int (*real_fsync)(int);
@@ -52,12 +57,16 @@ __attribute__((constructor)) static void start(void)
     real_open = dlsym(RTLD_NEXT, "open64");
     real_close = dlsym(RTLD_NEXT, "close");
     real_write = dlsym(RTLD_NEXT, "write");
+    real_writev = dlsym(RTLD_NEXT, "writev");
     real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_unlink = dlsym(RTLD_NEXT, "unlink");
     database = getenv("SHIM_DATABASE");
+    if (database != NULL)
+        database = strdup(database); /* Redis writes its title over its environment */
+    told = getenv("SHIM_TOLD") != NULL;
     const char *path = getenv("SHIM_JOURNAL");
     if (path != NULL)
         journal = real_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -65,7 +74,7 @@ __attribute__((constructor)) static void start(void)
 
 static enum file file_at(const char *path)
 {
-    if (database == NULL || path == NULL || *database != '/')
+    if (database == NULL || path == NULL || strchr(database, '/') == NULL)
         return NONE;
     size_t length = strlen(database);
     size_t folder = (size_t) (strrchr(database, '/') - database);
@@ -222,11 +231,30 @@ ssize_t pwrite(int fd, const void *data, size_t length, off_t offset)
     return pwrite64(fd, data, length, offset);
 }
 
+/* Somebody is about to be told something, if that is to be known. */
+static void tell(int fd)
+{
+    struct stat64 now;
+    if (!told || fstat64(fd, &now) != 0 || !S_ISSOCK(now.st_mode))
+        return;
+    pthread_mutex_lock(&lock);
+    note(TOLD, NONE, 0, NULL, 0);
+    pthread_mutex_unlock(&lock);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    tell(fd);
+    return real_writev(fd, parts, count);
+}
+
 ssize_t write(int fd, const void *data, size_t length)
 {
     enum file file = file_behind(fd);
-    if (file == NONE)
+    if (file == NONE) {
+        tell(fd);
         return real_write(fd, data, length);
+    }
     pthread_mutex_lock(&lock);
     int64_t offset = lseek64(fd, 0, SEEK_CUR);
     ssize_t done = real_write(fd, data, length);

@@ -1,4 +1,4 @@
-"""The shim between SQLite and the kernel: built here, its journal read, and disks made of it."""
+"""The shim between a database and the kernel: built here, its journal read, disks made of it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,27 @@ from typing import Final
 
 import pytest
 
-__all__ = ["ACKS", "FILES", "Entry", "build", "disk_after", "environment", "read_journal"]
+__all__ = [
+    "ACKS",
+    "ENTRY_SIZE",
+    "FILES",
+    "Entry",
+    "build",
+    "disk_after",
+    "environment",
+    "read_journal",
+]
 
-CREATED, WRITTEN, TRUNCATED, SYNCED, UNLINKED, FAILED = range(1, 7)
+CREATED, WRITTEN, TRUNCATED, SYNCED, UNLINKED, FAILED, TOLD = range(1, 8)
 FILES: Final = {1: "", 2: "-wal", 3: "-journal"}
 """What is appended to the database's name, for each file whose content counts."""
 
 ACKS: Final = 4
 FOLDER: Final = 5
 _ENTRY: Final = struct.Struct("<BBHIq")
+ENTRY_SIZE: Final = _ENTRY.size
+"""Of an entry in the journal, what was written apart."""
+
 _SECTOR: Final = 512
 
 
@@ -31,7 +43,7 @@ class Entry:
     """One thing that was done to a file.
 
     Attributes:
-        what: CREATED, WRITTEN, TRUNCATED, SYNCED, UNLINKED or FAILED.
+        what: CREATED, WRITTEN, TRUNCATED, SYNCED, UNLINKED or FAILED; TOLD: somebody was answered.
         file: which one: a key of `FILES`, `ACKS`, or `FOLDER`.
         offset: where; for TRUNCATED the new size; -1 for a sync that failed.
         data: what was written.

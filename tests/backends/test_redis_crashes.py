@@ -169,23 +169,6 @@ async def test_an_emptied_server_stops_a_run(server: redis.RedisServer) -> None:
         assert await saver.backend.read(Log("t").key) is None
 
 
-async def test_a_stale_copy_refuses_what_is_ahead_of_it(
-    server: redis.RedisServer, backend: RedisBackend
-) -> None:
-    """A replica that lagged and takes over: whoever has seen more is refused, not merged."""
-    log = Log()
-    await write(backend, log, commit("c1"), results())
-    old = log.copy()
-    copied = _dump(server, "durable_graph")
-    await write(backend, log, commit("c2"))
-    await write(backend, log, commit("c3"))
-    _restore(server, copied)
-    assert await backend.append([log.next(mark())]) == [Outcome.REFUSED]
-    await expect_log(backend, old)
-    await write(backend, old, commit("other"))
-    await expect_log(backend, old)
-
-
 async def test_forgotten_scripts_are_sent_again(
     server: redis.RedisServer, backend: RedisBackend
 ) -> None:
@@ -307,13 +290,3 @@ def _get(server: redis.RedisServer, key: str, field: str) -> str:
     value = server.ask("HGET", key, field)
     assert isinstance(value, bytes)
     return value.decode()
-
-
-def _dump(server: redis.RedisServer, prefix: str) -> dict[str, bytes]:
-    return {key: server.ask("DUMP", key) for key in _keys(server) if key.startswith(prefix)}
-
-
-def _restore(server: redis.RedisServer, dumped: dict[str, bytes]) -> None:
-    server.ask("FLUSHALL")
-    for key, value in dumped.items():
-        server.ask("RESTORE", key, 0, value)

@@ -71,6 +71,10 @@ class Proxy:
         self._links: set[asyncio.Task[None]] = set()
         self._clients: set[asyncio.StreamWriter] = set()
 
+    def lead_to(self, port: int) -> None:
+        """From now on, who connects comes to another server on loopback."""
+        self._server = ("127.0.0.1", port)
+
     def calm(self) -> None:
         """From now on everything passes; what has fallen silent stays so."""
         self.rule = lambda way, data: GO

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ __all__ = [
     "ALWAYS",
     "RedisServer",
     "cluster_url",
+    "free_port",
     "fresh_prefix",
     "private_server",
     "url",
@@ -66,7 +67,8 @@ class RedisServer:
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.settings = settings
-        self.port = _free_port()
+        self.environment: dict[str, str] = {}  # what its process is told besides
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -79,14 +81,18 @@ class RedisServer:
         for _ in range(5):
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    self._command(), cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
+                    self._command(),
+                    cwd=self.folder,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **self.environment},
                 )
             if self._answers():
                 return
             self.kill()
             if "Address already in use" not in self.log():
                 break
-            self.port = _free_port()  # somebody was faster
+            self.port = free_port()  # somebody was faster
         raise RuntimeError(f"Redis did not start:\n{self.log()}")
 
     def kill(self) -> None:
@@ -95,6 +101,27 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def follow(self, port: int) -> None:
+        """Be a replica of a server on loopback; returns once it has all that is there."""
+        self.say("REPLICAOF", "127.0.0.1", port)
+        self._until("master_link_status", "up")
+
+    def promote(self) -> None:
+        """Be a primary, with what there is."""
+        self.say("REPLICAOF", "NO", "ONE")
+        self._until("role", "master")
+
+    def told(self, name: str) -> Any:
+        """What it tells about its replication."""
+        return self.ask("INFO", "replication").get(name)
+
+    def _until(self, name: str, value: str) -> None:
+        deadline = time.monotonic() + _START
+        while self.told(name) != value:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"Its {name} never is {value}:\n{self.log()}")
+            time.sleep(0.01)
 
     def log(self) -> str:
         """What it said."""
@@ -142,10 +169,13 @@ class RedisServer:
 
 
 @contextmanager
-def private_server(**settings: str) -> Iterator[RedisServer]:
+def private_server(
+    environment: Mapping[str, str] | None = None, /, **settings: str
+) -> Iterator[RedisServer]:
     """A server of the test's own, gone with its files afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(Path(folder), **settings)
+        server.environment.update(environment or {})
         server.start()
         try:
             yield server
@@ -162,7 +192,7 @@ def _cluster() -> Iterator[list[RedisServer]]:
             for number in range(3):
                 home = Path(folder) / str(number)
                 home.mkdir()
-                named = {"cluster-enabled": "yes", "cluster-port": str(_free_port()), **ALWAYS}
+                named = {"cluster-enabled": "yes", "cluster-port": str(free_port()), **ALWAYS}
                 servers.append(RedisServer(home, **named))
                 servers[-1].start()
             _join(servers)
@@ -227,7 +257,8 @@ def _binary() -> str:
     return str(binary / "valkey-server")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens at, a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from durable_graph.saver import Lease
 from durable_graph_sqlite import SqliteSaver
 from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.programs import filling, go_on_after_full
+from tests.services import postgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,12 +27,20 @@ WHEN = [
 
 
 def in_a_small_file_system(
-    place: Path, command: Sequence[str]
+    place: Path, command: Sequence[str], *, size: str = "8m", really_root: bool = False
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command that sees a file system of 8 MB in a folder."""
-    mount = 'mount -t tmpfs -o size=8m none "$0" && exec "$@"'
+    """Run a command that sees a small file system in a folder, as nobody else does.
+
+    Args:
+        place: the folder.
+        command: the command.
+        size: of the file system.
+        really_root: whether the command has to be root among all users, and not among its own.
+    """
+    mount = f'mount -t tmpfs -o size={size} none "$0" && exec "$@"'
+    users = [] if really_root else ["--map-root-user"]
     return subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, place, *command],
+        ["unshare", *users, "--mount", "sh", "-c", mount, place, *command],
         check=False,
         capture_output=True,
         cwd=ROOT,
@@ -69,6 +79,24 @@ def test_the_same_on_a_file_system_that_is_full(at_once: bool, tmp_path: Path) -
     job = ["-m", "tests.crash.harness.main", "full_disk", str(place), str(int(at_once))]
     done = in_a_small_file_system(place, [sys.executable, *job])
     assert (done.stdout, done.returncode) == (b'["ended"]\n', 0), done.stderr.decode()
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("what", ["rows", "log"])
+def test_a_postgres_server_whose_disk_is_full(what: str, tmp_path: Path) -> None:
+    """Where its tables find no space, a run stops as on a full disk of one's own; where its log
+    finds none, the server is gone, and once it is back, all that was acknowledged is there."""
+    postgres.dsn()  # which skips where there is none
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        place = Path(folder)
+        postgres.unprivileged(place)  # where the server, which is not root, finds its way to
+        probe = in_a_small_file_system(place, ["true"], really_root=True)
+        if probe.returncode:
+            pytest.skip(f"no file system can be mounted here: {probe.stderr.decode()}")
+        job = ["-m", "tests.crash.harness.full_postgres", what, folder, str(tmp_path / "effects")]
+        command = [sys.executable, *job]
+        done = in_a_small_file_system(place, command, size="40m", really_root=True)
+    assert (done.stdout, done.returncode) == (b"ended\n", 0), done.stderr.decode()
 
 
 async def test_an_input_for_which_there_is_no_space_leaves_no_thread(tmp_path: Path) -> None:

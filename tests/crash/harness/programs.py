@@ -14,7 +14,7 @@ from durable_graph.errors import DurableGraphError, StorageFullError, ThreadBusy
 from durable_graph.graph import CompiledGraph
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.backend import Position
-from durable_graph.saver import Lease
+from durable_graph.saver import Lease, Saver
 from durable_graph.types import RunnableConfig
 from durable_graph_sqlite import SqliteSaver
 from tests.crash.harness.client import Client
@@ -53,7 +53,7 @@ class Pages(TypedDict, total=False):
     pages: Annotated[list[str], operator.add]
 
 
-def filling(saver: SqliteSaver, effects: EffectFile) -> CompiledGraph:
+def filling(saver: Saver, effects: EffectFile) -> CompiledGraph:
     """A graph that writes 10 KB in each of its steps."""
 
     async def write(state: Pages, runtime: Runtime) -> Pages:

@@ -57,6 +57,7 @@ from durable_graph_postgres.rows import (
     Found,
     append_arguments,
     card_arguments,
+    extend_arguments,
     process_arguments,
     spans_of,
     to_living,
@@ -140,6 +141,7 @@ class PostgresBackend:
             durable=True,
             shared=True,
             groups=True,
+            lanes=2,
             transactions="async",
             stores=True,
             max_record_bytes=_LONGEST,
@@ -192,7 +194,7 @@ class PostgresBackend:
         self, batch: Sequence[Append], beat: Process | None = None
     ) -> Sequence[Outcome]:
         if len(batch) == 1 and not batch[0].puts:
-            return await self._append(batch, beat)
+            return await self._append_one(batch, beat)
         told: dict[int, Outcome] = {}
         for places in self._transactions(batch, beat):
             appends = [batch[place] for place in places]
@@ -219,6 +221,15 @@ class PostgresBackend:
         if beat is not None and not plain:
             groups = [[]]  # whoever sees the thread as this process's must find the process alive
         return [*groups, *([place] for place in order if batch[place].puts)]
+
+    async def _append_one(self, batch: Sequence[Append], beat: Process | None) -> list[Outcome]:
+        (append,) = batch
+        arguments = extend_arguments(append, self._patience) if beat is None else None
+        if arguments is not None:
+            tenant = append.head.key.tenant
+            if await self._fetch(tenant, "extend", *arguments, writes=True):
+                return [Outcome.APPLIED]
+        return await self._append(batch, beat)
 
     async def _append(self, batch: Sequence[Append], beat: Process | None) -> list[Outcome]:
         arguments = append_arguments(batch, beat, self._patience)
@@ -522,16 +533,19 @@ class PostgresBackend:
             return await self._at_home(home, work, writes=writes, limit=limit)
         source = await self._sources.get()
         doing = self._on_connection(source, work, writes, limit or self._call_timeout)
-        task = asyncio.get_running_loop().create_task(doing)
+        loop = asyncio.get_running_loop()
+        # Not `asyncio.shield`, which takes the loop one turn more.
+        answer: asyncio.Future[T] = loop.create_future()
+        task = loop.create_task(_tell(answer, doing))
         try:
-            return await asyncio.shield(task)
+            return await answer
         except asyncio.CancelledError:
             with anyio.CancelScope(shield=True):
                 while not task.done():
                     with suppress(asyncio.CancelledError):
                         await asyncio.wait([task])
-            if not task.cancelled():
-                task.exception()  # nobody is left to be told
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # nobody is left to be told
             raise
 
     def _home_of_pool(self) -> asyncio.AbstractEventLoop | None:
@@ -658,6 +672,22 @@ class PostgresBackend:
         if history is not None and self._lineage.meet(*history, self.where):
             for source in self._sources.every():
                 source.outdate()
+
+
+async def _tell(answer: asyncio.Future[T], doing: Awaitable[T]) -> None:
+    """Do something, and tell how it ended whoever still waits for that."""
+    try:
+        result = await doing
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            answer.cancel()
+        elif not answer.done():
+            answer.set_exception(error)
+        if not isinstance(error, Exception):
+            raise
+    else:
+        if not answer.done():
+            answer.set_result(result)
 
 
 def _head(found: Found) -> Head | None:

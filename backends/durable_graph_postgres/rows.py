@@ -38,6 +38,7 @@ __all__ = [
     "Found",
     "append_arguments",
     "card_arguments",
+    "extend_arguments",
     "process_arguments",
     "spans_of",
     "to_living",
@@ -55,6 +56,30 @@ _BLOBS: Final = 3
 _VERDICTS: Final = 3
 _CARDS: Final = 6
 _NO_PROCESS: Final = (None,) * 5
+
+
+def extend_arguments(append: Append, patience: str) -> tuple[Any, ...] | None:
+    """What the statement `extend` is given; ``None`` if the append is not what it is for."""
+    expected = append.expected
+    if (
+        expected is None
+        or len(append.records) != 1
+        or append.blobs
+        or append.settled
+        or append.card is not None
+        or append.puts
+    ):
+        return None
+    head, (r,) = append.head, append.records
+    return (
+        patience,
+        *head.key,
+        expected.seq,
+        expected.epoch,
+        expected.link,
+        *head_values(head),
+        *(r.seq, r.kind, r.checkpoint, r.digest, r.link, r.header, r.body),
+    )
 
 
 def append_arguments(

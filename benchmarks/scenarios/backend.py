@@ -2,9 +2,11 @@
 
 An async node that counts, an async router that sends it round again, every superstep durable before
 the next begins: one run alone, and 200 at once. Beside it LangGraph with its saver of the same
-system, and a bare loop that calls node and router itself and stores, through the driver alone, a
-row as large as our records for each superstep. Where many writes can go as one, its runs share one
-connection and what waits goes out together. CPU time is that of the program, not of the server.
+system, and a bare loop that calls node and router itself and makes the same writes through the
+driver alone: for each superstep a new row as large as our records, and a head as large as ours
+written over the one before, where our backend keeps one apart. Nothing is compared, chained or
+indexed. Where many writes can go as one, its runs share one connection and what waits goes out
+together. CPU time is that of the program, not of the server.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import cast
+from typing import TypeAlias, cast
 
 from benchmarks import bare, graphs
 from benchmarks.libraries import Library, config, libraries
@@ -31,8 +33,11 @@ from benchmarks.measure import (
 from benchmarks.scenarios.concurrent import together
 from benchmarks.systems.kind import Open, Row, System, Write
 from durable_graph.ports.memory import InMemoryBackend
+from durable_graph.ports.rows import head_values
 
 __all__ = ["of"]
+
+Written: TypeAlias = tuple[bytes, bytes]
 
 _RUNS = 200
 _SYNC = {"durability": "sync"}
@@ -91,7 +96,7 @@ def _bare(system: System, runs: int, steps: int, room: Room) -> Figures:
     async def work() -> Figures:
         async with system.bare() as write:
             for number in range(10):
-                await write(Row("warm", number, written[0]))
+                await write(Row("warm", number, *written[0]))
             with Stopwatch() as watch:
                 await asyncio.gather(
                     *(_loop(f"thread {run}", steps, written, write) for run in range(runs))
@@ -101,30 +106,33 @@ def _bare(system: System, runs: int, steps: int, room: Room) -> Figures:
     return room.run(work())
 
 
-async def _loop(thread: str, steps: int, written: Sequence[bytes], write: Write) -> None:
+async def _loop(thread: str, steps: int, written: Sequence[Written], write: Write) -> None:
     done = 0
-    for number, data in enumerate(written, 1):
+    for number, stored in enumerate(written, 1):
         while done < steps * number // len(written):
             state = graphs.Loop(count=done, limit=steps)
             state.update(cast("graphs.Loop", await graphs.step(state)))
             await graphs.where(state)
             done += 1
-        await write(Row(thread, number, data))
+        await write(Row(thread, number, *stored))
 
 
 @cache
-def _written(steps: int) -> Sequence[bytes]:
-    """What one run of ours stores, a piece for each of its writes."""
+def _written(steps: int) -> Sequence[Written]:
+    """What one run of ours stores: for each of its writes what is new, and the head."""
     (ours, *_) = libraries()
 
     async def use(saver: object) -> None:
         await together(graphs.loop(ours).compile(checkpointer=saver), 1, steps, _SYNC)
 
     return [
-        b"".join(
-            part
-            for record in append.records
-            for part in (record.header, record.body or b"", record.digest, record.link)
+        (
+            b"".join(
+                part
+                for record in append.records
+                for part in (record.header, record.body or b"", record.digest, record.link)
+            ),
+            b"".join(str(value).encode() for value in head_values(append.head)),
         )
         for flush in bare.record(InMemoryBackend(), use)
         for append in flush.appends

@@ -16,11 +16,20 @@ class UnavailableError(Exception):
 
 
 class Row(NamedTuple):
-    """What the bare loop stores for one step of a run."""
+    """What the bare loop stores for one step of a run.
+
+    Attributes:
+        thread: of which run.
+        number: of which step.
+        data: what is added.
+        head: what is written over what the step before has left there, where the system's writes
+            have such a part.
+    """
 
     thread: str
     number: int
     data: bytes
+    head: bytes = b""
 
 
 Write: TypeAlias = Callable[[Row], Awaitable[object]]

@@ -97,13 +97,20 @@ async def _bare() -> AsyncIterator[Write]:
                 f"CREATE TABLE {schema}.steps (thread text COLLATE "
                 '"C", number int, data bytea, PRIMARY KEY (thread, number))'
             )
-            insert = await connection.prepare(
+            await connection.execute(
+                f"CREATE TABLE {schema}.heads (thread text COLLATE "
+                '"C" PRIMARY KEY, number int, data bytea) WITH (fillfactor = 70)'
+            )
+            store_rows = await connection.prepare(
+                f"WITH head AS (INSERT INTO {schema}.heads "
+                "SELECT * FROM unnest($1::text[], $2::int[], $4::bytea[]) "
+                "ON CONFLICT (thread) DO UPDATE SET number = excluded.number, data = excluded.data)"
                 f"INSERT INTO {schema}.steps SELECT * FROM unnest($1::text[], $2::int[], "
                 "$3::bytea[])"
             )
 
             async def store(rows: list[Row]) -> None:
-                await insert.fetch(*zip(*rows, strict=True))
+                await store_rows.fetch(*zip(*rows, strict=True))
 
             yield Group(store).write
         finally:

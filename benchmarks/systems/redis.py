@@ -94,8 +94,9 @@ async def _bare() -> AsyncIterator[Write]:
 
         async def store(rows: list[Row]) -> None:
             async with client.pipeline(transaction=False) as pipeline:
-                for thread, number, data in rows:
+                for thread, number, data, head in rows:
                     pipeline.hset(f"{prefix}:{thread}:{number}", mapping={"data": data})
+                    pipeline.hset(f"{prefix}:{thread}", mapping={"number": number, "data": head})
                 await pipeline.execute()
 
         yield Group(store).write

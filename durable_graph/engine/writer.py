@@ -2,7 +2,9 @@
 
 One writer serves all runs of an event loop. A write is asked for by a run's log; the flush starts
 one turn of the loop later, so that everything which is ready by then rides in it, and whatever
-comes while it is under way makes up the next. Nobody waits for a clock.
+comes while it is under way makes up the next. Nobody waits for a clock. Where the storage has
+several lanes, many writes that wait are shared out among those that are free: the runs of one go
+on while the storage is busy with another.
 
 A flush belongs to the writer and not to the run that waits for it: cancelling the run cannot
 tear it.
@@ -41,6 +43,9 @@ NOT_KEPT = (
     "leave out atomic=True."
 )
 
+# A flush has a price of its own, which this many writes are worth.
+_WORTH_A_LANE = 16
+
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 2.0
 
@@ -78,12 +83,13 @@ class Writer:
         self._process = process
         self._interval = interval
         self._patience = patience
-        self._groups = backend.capabilities.groups
+        self._lanes = backend.capabilities.lanes if backend.capabilities.groups else 0
         self._immediate = backend.capabilities.immediate
         self.unquestioned = unquestioned(backend.capabilities)
         """Up to so many bytes in all, an append needs no `check_size`."""
         self._queue: list[RunLog] = []
-        self._flushing = False
+        self._flushing = 0
+        self._starting = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.writes = self.batches = self.beats = 0
         """Appends handed to storage, in how many pieces, and signs of life that rode along."""
@@ -207,24 +213,17 @@ class Writer:
 
     def request(self, log: RunLog) -> None:
         """Have what a log has waiting written soon; the log is told when it is."""
-        self._queue.append(log)
-        if self._flushing:
+        if not self._lanes:
+            self.own(self._flush([log]))
             return
-        self._flushing = True
-        asyncio.get_running_loop().call_soon(self._start)
+        self._queue.append(log)
+        if not self._starting and self._flushing < self._lanes:
+            self._open_lane()
 
     async def drain(self) -> None:
         """Wait until nothing is being written."""
         while self._tasks:
             await asyncio.wait(list(self._tasks))
-
-    def _start(self) -> None:
-        if self._groups:
-            self.own(self._flush_queue())
-            return
-        for log in self._take():
-            self.own(self._flush([log]))
-        self._flushing = False
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something to its end, whoever waits for it."""
@@ -232,16 +231,29 @@ class Writer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _take(self) -> list[RunLog]:
-        queue, self._queue = self._queue, []
-        return queue
+    def _open_lane(self) -> None:
+        self._flushing += 1
+        self._starting = True
+        self.own(self._flush_queue())
 
     async def _flush_queue(self) -> None:
+        self._starting = False
         try:
             while self._queue:
-                await self._flush(self._take())
+                logs = self._take()
+                if self._queue:
+                    self._open_lane()
+                await self._flush(logs)
         finally:
-            self._flushing = False
+            self._flushing -= 1
+
+    def _take(self) -> list[RunLog]:
+        """What this lane writes next: of much that waits, the others that are free get a share."""
+        waiting = self._queue
+        share = -(-len(waiting) // (1 + self._lanes - self._flushing))
+        size = len(waiting) if share < _WORTH_A_LANE else share
+        self._queue = waiting[size:]
+        return waiting[:size]
 
     async def _flush(self, logs: Sequence[RunLog]) -> None:
         sealed: list[tuple[RunLog, Append]] = []

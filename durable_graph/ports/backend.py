@@ -57,6 +57,8 @@ class Capabilities:
         durable: an acknowledged append survives the end of this process.
         shared: several processes can open the same storage, so owners must show signs of life.
         groups: one call of `append` with many appends is cheaper than many calls.
+        lanes: how many such calls are worth having under way at once: while one is with the server,
+            the runs whose appends came back with another can go on.
         immediate: its calls never wait for anything, so that they need no shielding.
         transactions: it lets others write in the transaction of an append, by a function that is
             called ("sync") or awaited ("async"); see `Transactional`.
@@ -70,6 +72,7 @@ class Capabilities:
     durable: bool
     shared: bool
     groups: bool
+    lanes: int = 1
     immediate: bool = False
     transactions: Literal["sync", "async"] | None = None
     stores: bool = False

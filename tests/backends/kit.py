@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import IO, Annotated, Any, Final, TypedDict
 
 from durable_graph import END, START, StateGraph
@@ -79,8 +80,15 @@ class Child:
 
     def end(self, timeout: float = 30.0) -> str:
         """Wait for its end, which must be a good one; returns what it said last."""
-        output, errors = self.process.communicate(timeout=timeout)
-        assert self.process.returncode == 0, errors
+        # Not `communicate`, which does not see what was read together with the line before.
+        last = Timer(timeout, self.process.kill)
+        last.start()
+        try:
+            _pipe(self.process.stdin).close()
+            output, errors = _pipe(self.process.stdout).read(), self.errors()
+            assert self.process.wait() == 0, errors
+        finally:
+            last.cancel()
         return output
 
     def errors(self) -> str:
@@ -115,7 +123,10 @@ def child(
         yield Child(process)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with suppress(BrokenPipeError):
+                _pipe(pipe).close()
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

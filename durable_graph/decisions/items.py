@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from durable_graph.errors import StoreConflictError
 
-__all__ = ["ABSENT", "Entry", "Namespace", "Pending", "Place", "Write", "next_version"]
+__all__ = ["ABSENT", "Entry", "Layered", "Namespace", "Pending", "Place", "Write", "next_version"]
 
 Namespace: TypeAlias = tuple[str, ...]
 Place: TypeAlias = tuple[Namespace, str]
@@ -155,6 +155,37 @@ class Pending:
             if write.entry is not None and write.entry.namespace[: len(prefix)] == prefix
         ]
         return iter(sorted(entries, key=lambda entry: entry.order, reverse=True))
+
+
+class Layered(Pending):
+    """Writes over others that are not stored either: those who read see both, and what is added
+    is kept apart as well, as it would be if those below were stored.
+
+    Args:
+        below: the others.
+        own: what was written over them so far, and takes in what is added.
+    """
+
+    def __init__(self, below: Pending, own: Pending) -> None:
+        super().__init__(dict(below.writes))
+        self.merge(list(own.writes.values()))
+        self._own = own
+
+    def add(self, place: Place, entry: Entry | None, expects: int | None) -> None:
+        """See `Pending.add`."""
+        super().add(place, entry, expects)
+        self._own.add(place, entry, expects)
+
+    def expire(self, now: float) -> None:
+        """See `Pending.expire`."""
+        super().expire(now)
+        self._own.expire(now)
+
+    def prolong(self, place: Place, until: float) -> None:
+        """See `Pending.prolong`; what is below keeps its end."""
+        super().prolong(place, until)
+        if place in self._own.writes:
+            self._own.prolong(place, until)
 
 
 def next_version(last: int, now: float, chance: float) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from durable_graph.decisions.items import Pending
+from durable_graph.errors import StoreConflictError
 from durable_graph.ports.items import Puts, Write
 
 if TYPE_CHECKING:
@@ -25,7 +28,8 @@ def store_of(task: TaskContext) -> BaseStore | None:
         given: BaseStore | None = store
         return given
     if task.gathering is None:
-        task.gathering = store.gathering()
+        host: Any = task.host
+        task.gathering = store.gathering(host.root.gathered.below(), host.root.settle_puts)
     gathering: BaseStore = task.gathering
     return gathering
 
@@ -43,13 +47,27 @@ class Gathered:
         self._caller = caller
         self._writes: dict[int, Sequence[Write]] = {}
         self._ready: dict[int, Puts] = {}
+        self._below = Pending()
+
+    def below(self) -> Pending:
+        """What tasks have put that is stored only when the run ends, as of now."""
+        return Pending(dict(self._below.writes))
+
+    def lay(self, writes: Sequence[Write]) -> None:
+        """Let later tasks see what is stored only when the run ends."""
+        with suppress(StoreConflictError):  # the log tells whoever writes it
+            self._below.merge(writes)
 
     def keep(self, task: TaskContext) -> None:
         """An execution has come to a result."""
         self._writes[task.index] = task.gathering.take()
 
-    async def prepare(self, index: int) -> None:
+    async def prepare(self, index: int, unwritten: Gathered | None) -> None:
         """What a task has put is to be written with its result.
+
+        Args:
+            index: the task.
+            unwritten: where later tasks look for it, if it is written only when the run ends.
 
         Raises:
             StorageError: a key to encrypt it with cannot be had.
@@ -57,6 +75,8 @@ class Gathered:
         writes = self._writes.pop(index, ())
         if writes:
             self._ready[index] = await self._store.puts(writes)
+            if unwritten is not None:
+                unwritten.lay(writes)
 
     def drop(self, index: int) -> None:
         """A task's result was refused: it will run again."""

@@ -326,8 +326,11 @@ class Run:
         live = self.live
         gathered = self._gathered
         if gathered is not None:
-            carried = gathered.hand_on if live.log is None else gathered.prepare
-            await carried(outcome.index)
+            if live.log is None:
+                await gathered.hand_on(outcome.index)
+            else:
+                late = live.log.durability == "exit"
+                await gathered.prepare(outcome.index, self.root.gathered if late else None)
         live.scope.record([outcome])
         if last or live.log is None:
             self._unwritten.append(outcome)
@@ -544,6 +547,23 @@ class Run:
         if self._gathered is None:
             self._gathered = Gathered(self.store, self.caller)
         return self._gathered
+
+    async def settle_puts(self) -> None:
+        """Wait until what tasks have put into an atomic store is stored, where it is on its way;
+        on any event loop, such as that of a synchronous node's call.
+
+        Raises:
+            FencedError: another owner has taken the thread over.
+            StorageError: it could not be stored.
+        """
+        log = self.live.log
+        if log is None or not log.puts_wait:
+            return
+        written = log.flush(wait=True)
+        if asyncio.get_running_loop() is not self.loop:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(written, self.loop))
+        else:
+            await written
 
     @property
     def control(self) -> RunControl | None:

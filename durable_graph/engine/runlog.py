@@ -162,6 +162,12 @@ class RunLog:
         """Whether something that was appended is not written yet."""
         return bool(self._pending.drafts) or self._flight is not None
 
+    @property
+    def puts_wait(self) -> bool:
+        """Whether something that is put into a store is on its way there."""
+        flight = self._flight
+        return bool(self._pending.drafts and self._pending.puts) or bool(flight and flight.puts)
+
     def settles(self, message: str) -> bool:
         """Whether a message's verdict waits to be written."""
         return message in self._pending.settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from durable_graph.decisions.items import Pending, Write
+from durable_graph.decisions.items import Layered, Pending, Write
 from durable_graph.decisions.lifetimes import TTLConfig
 from durable_graph.errors import StoreError
 from durable_graph.ports.items import ItemsCapabilities
@@ -25,10 +25,16 @@ class Gathering(BaseStore):
 
     Args:
         store: the store.
+        below: what nodes before have put that is stored only when the run ends.
+        settle: waits until all the rest that nodes before have put is stored.
     """
 
-    def __init__(self, store: ItemStore) -> None:
+    def __init__(
+        self, store: ItemStore, below: Pending, settle: Callable[[], Awaitable[None]]
+    ) -> None:
         self._store = store
+        self._below = below
+        self._settle = settle
         self._pending = Pending()
         self._closed = False
         self.supports_ttl: bool = store.supports_ttl
@@ -48,13 +54,21 @@ class Gathering(BaseStore):
         Raises:
             StoreError: the node's execution is over.
         """
+        await self._settle()
         # On a copy: of a batch that fails nothing may be left, and others may be under way.
         before = dict(self._pending.writes)
         batch = Pending(dict(before))
-        results = await self._store.through(batch, ops)
+        seen = Layered(self._below, batch) if self._below.writes else batch
+        results = await self._store.through(seen, ops)
         own = {place: write for place, write in batch.writes.items() if write != before.get(place)}
         # It is compared once more when it is written; but here the node can still act on it.
-        await self._store.check([write for write in own.values() if write.expects is not None])
+        await self._store.check(
+            [
+                write
+                for place, write in own.items()
+                if write.expects is not None and place not in self._below.writes
+            ]
+        )
         if own:
             self._check_open()
             self._pending.writes.update(own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -127,9 +127,9 @@ class ItemStore(BaseStore):
         stored = await items.sealed(writes) if isinstance(items, EncryptedItems) else writes
         return Puts(self.storage, stored, self._clock.time())
 
-    def gathering(self) -> Gathering:
-        """This store as one execution of a node sees it."""
-        return Gathering(self)
+    def gathering(self, below: Pending, settle: Callable[[], Awaitable[None]]) -> Gathering:
+        """This store as one execution of a node sees it; see `Gathering`."""
+        return Gathering(self, below, settle)
 
     async def asweep_ttl(self) -> int:
         """Remove what has expired; returns how many items it were.

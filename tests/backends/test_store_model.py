@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_graph import InMemoryStore
+from durable_graph.decisions.items import Pending
 from durable_graph.errors import StoreConflictError
 from durable_graph.ports.store import (
     NOT_GIVEN,
@@ -136,13 +136,17 @@ def test_stores_do_the_same(kind: str) -> None:
     law()
 
 
+async def _nothing() -> None:
+    """Nothing is on its way."""
+
+
 async def _compare(kind: str, given_batches: list[tuple[list[Any], float]]) -> None:
     clocks = [FakeClock(), FakeClock()]
     with tempfile.TemporaryDirectory() as folder:
         model = InMemoryStore(index={"dims": 4, "embed": embed, "fields": ["t"]}, clock=clocks[0])
         other = _make(kind.removeprefix("node's view on "), folder, clocks[1])
-        view: Callable[[], Any] = other.gathering if "view" in kind else lambda: other
-        one, two = _Reader(model), _Reader(view())
+        view: Any = other.gathering(Pending(), _nothing) if "view" in kind else other
+        one, two = _Reader(model), _Reader(view)
         for batch, seconds in given_batches:
             assert await two.run(batch) == await one.run(batch), batch
             for clock in clocks:

@@ -427,3 +427,59 @@ def test_storage_must_be_the_same(tmp_path: Path) -> None:
             entrypoint(saver, store=store)
     graph.compile(SqliteSaver(path), store=SqliteStore(tmp_path / "link.db", atomic=True))
     graph.compile(SqliteSaver(path), store=SqliteStore(tmp_path / "b.db"))
+
+
+async def _count() -> int:
+    """Count one more in the store, and see that nobody else has meanwhile."""
+    found = await get_store().aget(HOME, "k")
+    number = 1 if found is None else found.value["n"] + 1
+    known = None if found is None else found.version
+    await get_store().aput(HOME, "k", {"n": number}, if_version=known)
+    return number
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_node_sees_what_earlier_nodes_of_its_run_have_put(
+    saver: Saver, store: ItemStore, config: RunnableConfig, durability: Durability
+) -> None:
+    """Nodes that count one after the other lose no count, whenever it is that it is stored."""
+
+    async def count(state: Items) -> Items:
+        first = await _count()
+        return {"items": [str(first), str(await _count())]}
+
+    async def inner(state: Items) -> Items:
+        within = StateGraph(Items).add_node("b", count).add_edge(START, "b").compile()
+        found: Items = await within.ainvoke({"items": []})
+        return found
+
+    graph = StateGraph(Items).add_sequence([("a", count), ("inner", inner), ("c", count)])
+    made = graph.add_edge(START, "a").compile(saver, store=store)
+    result = await made.ainvoke({}, config, durability=durability)
+    assert result["items"] == list("123456")
+    found = await store.aget(HOME, "k")
+    assert found is not None
+    assert found.value == {"n": 6}
+
+
+@pytest.mark.parametrize("durability", ["sync", "exit"])
+async def test_of_two_nodes_at_once_one_is_told_that_the_other_was_faster(
+    saver: Saver, store: ItemStore, config: RunnableConfig, durability: Durability
+) -> None:
+    """Also where both write over what an earlier node has put and is not stored yet."""
+    both = asyncio.Barrier(2)
+
+    async def count(state: Items) -> Items:
+        return {"items": [str(await _count())]}
+
+    async def together(state: Items) -> Items:
+        found = await count(state)
+        await both.wait()
+        return found
+
+    graph = StateGraph(Items).add_node("a", count).add_node("b", together).add_node("c", together)
+    graph.add_edge(START, "a").add_edge("a", "b").add_edge("a", "c")
+    made = graph.compile(saver, store=store)
+    async with asyncio.timeout(20):
+        with pytest.raises(StoreConflictError):
+            await made.ainvoke({}, config, durability=durability)

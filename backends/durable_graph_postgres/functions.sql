@@ -292,8 +292,12 @@ BEGIN
     -- Nobody leaves a message meanwhile.
     SELECT * INTO stored FROM {schema}.threads AS t
     WHERE t.tenant = tenant_ AND t.thread = thread_ FOR UPDATE;
-    IF NOT FOUND
-        OR (nullif(seq_, 0), epoch_, link_)
+    IF NOT FOUND THEN
+        -- It may be gone from here and from no standby yet; see `append`. There is nothing to lock.
+        PERFORM pg_logical_emit_message(true, 'durable_graph', '');
+        RETURN false;
+    END IF;
+    IF (nullif(seq_, 0), epoch_, link_)
             IS DISTINCT FROM (stored.seq, stored.epoch, stored.link)
         AND (seq_ IS NOT NULL OR NOT everything)
     THEN

@@ -18,7 +18,7 @@ from durable_graph.errors import (
     StorageError,
     ThreadBusyError,
 )
-from durable_graph.ports.backend import Append, Outcome
+from durable_graph.ports.backend import Append, Outcome, Removal
 from durable_graph.testing.contract_kit import Log, commit, expect_log, mark, results, write
 from durable_graph_postgres import PostgresBackend, PostgresSaver
 from tests.backends.kit import Items, counting, result_of, thread
@@ -29,6 +29,7 @@ from tests.services.postgres import Server
 pytestmark = [pytest.mark.services, pytest.mark.timeout(3600 if TORTURE else 120)]
 
 _STEPS: Final = 60
+ALL: Final = Removal(everything=True)
 _TO_WAIT_FOR_ONE: Final = {"synchronous_standby_names": "*"}
 
 
@@ -100,7 +101,7 @@ async def test_nothing_acknowledged_is_lost_with_the_primary() -> None:
                     log.accept(append)
 
             growing = [asyncio.ensure_future(grow(log)) for log in logs]
-            for number in range(100 if TORTURE else 1):
+            for number in range(100 if TORTURE else 2):
                 names = [f"run {number} {each}" for each in range(3)]
                 running = [asyncio.ensure_future(finished(saver, name)) for name in names]
                 before = [len(log.records) for log in logs]
@@ -132,35 +133,42 @@ async def test_nothing_acknowledged_is_lost_with_the_primary() -> None:
 
 
 async def test_what_no_standby_has_is_not_acknowledged_when_it_is_asked_for_again() -> None:
-    """A primary that crashes while it waits for its standby has the append afterwards, alone. That
-    it is there does not say that it is safe: the same append again waits, too."""
+    """A primary that crashes while it waits for its standby has done afterwards what it was asked
+    for, alone. That an append is there, or a thread is gone, does not say that it is safe: whoever
+    asks for the same again waits, too."""
     with postgres.own_pair(**_TO_WAIT_FOR_ONE) as (primary, standby):
         options: dict[str, Any] = {"synchronous": "remote", "busy_timeout": 20.0}
         patient = PostgresBackend(address(primary, standby), **options)
         hasty = PostgresBackend(
             address(primary), **{**options, "busy_timeout": 0.5, "call_timeout": 0.5}
         )
-        log = Log()
+        log, other = Log(), Log("other")
         await write(patient, log, commit("c1"))
+        await write(patient, other, commit("c1"))
         await asyncio.to_thread(standby.freeze)
         append = log.next(results(), commit("c2"))
-        with pytest.raises(OutcomeUnknownError):
-            await hasty.append([append])
+        for asked in (hasty.append([append]), hasty.remove(other.key, ALL)):
+            with pytest.raises(OutcomeUnknownError):
+                await asked
         await asyncio.to_thread(primary.crash)
         await asyncio.to_thread(primary.start)
         reading = await hasty.read(log.key)
         assert reading is not None
         assert reading.head.seq == append.head.seq  # it is there, and may be lost
-        with pytest.raises(OutcomeUnknownError):
-            await hasty.append([append])
+        assert await hasty.read(other.key) is None
+        for asked in (hasty.append([append]), hasty.remove(other.key, ALL)):
+            with pytest.raises(OutcomeUnknownError):
+                await asked
         await hasty.aclose()
         await asyncio.to_thread(standby.thaw)
         assert list(await patient.append([append])) == [Outcome.APPLIED]
+        assert not await patient.remove(other.key, ALL)
         log.accept(append)
         await asyncio.to_thread(primary.die)
         await asyncio.to_thread(standby.promote)
         async with opened(standby) as beside:
             await expect_log(beside, log)
+            assert await beside.read(other.key) is None
         await patient.aclose()
 
 

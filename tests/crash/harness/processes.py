@@ -190,7 +190,10 @@ def _stopped(pid: int) -> bool:
     tasks = Path(f"/proc/{pid}/task")
     if not tasks.exists():  # not Linux: then nobody can tell
         return True
-    stats = [task.read_text() for task in tasks.glob("*/stat")]
+    try:
+        stats = [task.read_text() for task in tasks.glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):  # a thread has just ended, so they still run
+        return False
     return all(stat.rpartition(")")[2].split()[0] in "Tt" for stat in stats)
 
 

@@ -58,6 +58,22 @@ FAR_FROM_STORAGE = (
 )
 """What is tried on servers in `make torture` only."""
 
+LONG = (
+    "[s3-blobs.many_large_values",
+    "[dynamodb-blobs.many_large_values",
+    "[dynamodb-cancel.cancelled_reads",
+    "[dynamodb-hostile.tenant_and_thread",
+    "[dynamodb-hostile.names_within",
+    "many_threads_are_listed_in_pages_each_once[s3",
+    "many_threads_are_listed_in_pages_each_once[dynamodb",
+    "silence_is_not_waited_for[s3-Fate(wait=0.0, passes=10",
+    "silence_is_not_waited_for[s3-Fate(wait=0.0, passes=0, rate=None, then='hold'",
+    "silence_is_not_waited_for[dynamodb-Fate(wait=0.0, passes=10",
+    "silence_is_not_waited_for[dynamodb-Fate(wait=0.0, passes=0, rate=None, then='hold'",
+)
+"""Single tests of 10 to 30 seconds each, which imitations of services spend on many requests, or
+on silence: in `make torture` only."""
+
 TORTURE = "DURABLE_GRAPH_TORTURE" in os.environ
 
 
@@ -78,6 +94,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _says_nothing_new(item: pytest.Item) -> bool:
+    if not TORTURE and any(words in item.name for words in LONG):
+        return True
     params: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
     on, path = {params.get("saver"), params.get("cold")}, item.path.as_posix()
     if not SLOW.isdisjoint(on):

@@ -213,7 +213,7 @@ FORBIDDEN = [
     "TRUNCATE {schema}.blobs",
     "ALTER TABLE {schema}.records RENAME TO mine",
     "CREATE INDEX mine ON {schema}.records (kind)",
-    "DROP INDEX {schema}.threads_by_change",
+    "DROP INDEX {schema}.threads_by_minute",
     "LOCK TABLE {schema}.threads",
     "WITH old AS (DELETE FROM {schema}.records RETURNING 1) SELECT count(*) FROM old",
 ]

@@ -194,7 +194,7 @@ def _stopped(pid: int) -> bool:
         stats = [task.read_text() for task in tasks.glob("*/stat")]
     except (FileNotFoundError, ProcessLookupError):  # a thread has just ended, so they still run
         return False
-    return all(stat.rpartition(")")[2].split()[0] in "Tt" for stat in stats)
+    return all(stat.rpartition(")")[2].split()[0] in "TtZX" for stat in stats)
 
 
 @contextlib.contextmanager

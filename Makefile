@@ -35,8 +35,9 @@ demo: $(VENV)/ready ## Survey a source tree, killed in the middle and gone on wi
 test: $(VENV)/ready lint ## Check style, types and imports, and run the tests that need nothing else
 	$(PYTEST) -m "not services"
 
+# Lint first: in a new environment it sees what `make test` sees, without the storage systems.
 .PHONY: test-all
-test-all: $(VENV)/services lint ## The same with the tests on real storage systems, which it starts itself
+test-all: lint $(VENV)/services ## The same with the tests on real storage systems, which it starts itself
 	$(PYTEST)
 
 .PHONY: services

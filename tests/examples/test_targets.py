@@ -33,6 +33,14 @@ def test_files_stay_together() -> None:
     assert pytest_of("test-all") == ["-n", "auto", "--dist", "worksteal"]
 
 
+def test_what_make_test_checks_is_checked_without_servers_everywhere() -> None:
+    """In a new environment `make test-all` looks at types before it installs storage systems."""
+    lines = commands("test-all", "VENV=not-made-yet")
+    (types,) = [at for at, line in enumerate(lines) if line.endswith("/mypy")]
+    (install,) = [at for at, line in enumerate(lines) if "services]" in line]
+    assert types < install
+
+
 def test_everything_is_run_where_changes_are_judged() -> None:
     """The script of the build runs all tests, after it has tried to install the servers."""
     ran = re.findall(r"^make (\S+)", text_of(".ci/run"), re.MULTILINE)

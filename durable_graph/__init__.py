@@ -6,12 +6,12 @@ stored before the next begins, and a run that was cut off goes on exactly where 
 
 from durable_graph.archive import FolderArchive
 from durable_graph.cache import InMemoryCache
-from durable_graph.engine.asking import interrupt
-from durable_graph.engine.context import get_config, get_store, get_stream_writer
 from durable_graph.engine.control import RunControl
-from durable_graph.engine.pushing import push_message
-from durable_graph.engine.runtime import Runtime, get_runtime
-from durable_graph.engine.steps import step
+from durable_graph.engine.tasks.asking import interrupt
+from durable_graph.engine.tasks.context import get_config, get_store, get_stream_writer
+from durable_graph.engine.tasks.pushing import push_message
+from durable_graph.engine.tasks.runtime import Runtime, get_runtime
+from durable_graph.engine.tasks.steps import step
 from durable_graph.errors import NodeError, NodeTimeoutError
 from durable_graph.graph.functional import entrypoint, task
 from durable_graph.graph.state_graph import StateGraph

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from durable_graph.decisions.compat import misfits_within
-from durable_graph.engine.reading import load
+from durable_graph.engine.history.reading import load
 from durable_graph.errors import DurableGraphError, IncompatibleGraphError, IntegrityError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.graph.state_graph import StateGraph

@@ -9,10 +9,10 @@ from typing import Literal, Self
 
 from durable_graph.decisions.pruning import last_checkpoints
 from durable_graph.encryption import Encryption
-from durable_graph.engine.keeper import Keeper
-from durable_graph.engine.owner import Lease
-from durable_graph.engine.pruning import prune
-from durable_graph.engine.rotating import rotate_keys
+from durable_graph.engine.ownership.keeper import Keeper
+from durable_graph.engine.ownership.owner import Lease
+from durable_graph.engine.upkeep.pruning import prune
+from durable_graph.engine.upkeep.rotating import rotate_keys
 from durable_graph.errors import ConfigError, IntegrityError
 from durable_graph.log.records import Status
 from durable_graph.ports.archive import Archive

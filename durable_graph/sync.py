@@ -23,7 +23,7 @@ from anyio.from_thread import BlockingPortal
 from durable_graph.typing import GivenContextT, GivenT, RunInput, RunOptions
 
 if TYPE_CHECKING:
-    from durable_graph.engine.stream import MessageEvent
+    from durable_graph.engine.streams.stream import MessageEvent
     from durable_graph.threads import (
         AuditEntry,
         Retention,

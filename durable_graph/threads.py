@@ -15,15 +15,15 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from durable_graph.decisions.audit import AuditEntry, AuditKind
 from durable_graph.decisions.cards import Act, Notes
 from durable_graph.decisions.retention import Retention, due_at, kept_checkpoints
-from durable_graph.engine import whole
-from durable_graph.engine.auditing import audit
-from durable_graph.engine.cards import is_trace, next_of, notes_of, revise
-from durable_graph.engine.cold import send_to_archive
-from durable_graph.engine.deleting import delete
-from durable_graph.engine.keeper import Keeper
-from durable_graph.engine.pruning import prune
-from durable_graph.engine.sweeping import Swept, sweep
-from durable_graph.engine.verifying import verify
+from durable_graph.engine.history.verifying import verify
+from durable_graph.engine.ownership.keeper import Keeper
+from durable_graph.engine.upkeep import whole
+from durable_graph.engine.upkeep.auditing import audit
+from durable_graph.engine.upkeep.cards import is_trace, next_of, notes_of, revise
+from durable_graph.engine.upkeep.cold import send_to_archive
+from durable_graph.engine.upkeep.deleting import delete
+from durable_graph.engine.upkeep.pruning import prune
+from durable_graph.engine.upkeep.sweeping import Swept, sweep
 from durable_graph.errors import (
     ConfigError,
     IntegrityError,

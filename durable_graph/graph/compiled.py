@@ -17,16 +17,16 @@ from durable_graph.definition.node import Node
 from durable_graph.definition.within import subgraphs_within
 from durable_graph.drawing.describe import describe
 from durable_graph.drawing.graph import Graph
-from durable_graph.engine.call import Call, Policies
-from durable_graph.engine.context import TaskContext, current_task, loop_around, running_task
 from durable_graph.engine.control import RunControl
-from durable_graph.engine.editing import edit
-from durable_graph.engine.inner import Keeps, call_inside
-from durable_graph.engine.invoke import Result, RunTask
-from durable_graph.engine.retelling import read_cursor, retell
-from durable_graph.engine.snapshots import history, snapshot
+from durable_graph.engine.history.retelling import read_cursor, retell
+from durable_graph.engine.history.snapshots import history, snapshot
+from durable_graph.engine.runs.call import Call, Policies
+from durable_graph.engine.runs.editing import edit
+from durable_graph.engine.runs.inner import Keeps, call_inside
+from durable_graph.engine.runs.invoke import Result, RunTask
 from durable_graph.engine.statistics import GraphStatistics, RunStatistics, Tally
-from durable_graph.engine.stream import Event, MessageEvent, Stream
+from durable_graph.engine.streams.stream import Event, MessageEvent, Stream
+from durable_graph.engine.tasks.context import TaskContext, current_task, loop_around, running_task
 from durable_graph.errors import ConfigError, MissingCheckpointerError
 from durable_graph.graph.batch import all_of, concurrency_of, configs_of
 from durable_graph.graph.config import (

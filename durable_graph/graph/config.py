@@ -12,10 +12,10 @@ from durable_graph.cache import BaseCache
 from durable_graph.decisions.answers import DEADLINE
 from durable_graph.definition.context import coerce_context
 from durable_graph.definition.graph import GraphDefinition
-from durable_graph.engine.call import Call, Policies
 from durable_graph.engine.control import RunControl
-from durable_graph.engine.reading import Place
-from durable_graph.engine.writer import NOT_KEPT
+from durable_graph.engine.history.reading import Place
+from durable_graph.engine.runs.call import Call, Policies
+from durable_graph.engine.storage.writer import NOT_KEPT
 from durable_graph.errors import ConfigError, EmptyInputError, MissingStoreError, UnsupportedError
 from durable_graph.log.records import ThreadKey
 from durable_graph.saver import Saver

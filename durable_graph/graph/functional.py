@@ -34,10 +34,10 @@ from durable_graph.definition.node import (
     name_of,
 )
 from durable_graph.definition.policies import NodePolicies, cache_of, retries_of, timeout_of
-from durable_graph.engine.call import Policies
-from durable_graph.engine.context import current_task
-from durable_graph.engine.future import StepFuture
-from durable_graph.engine.steps import Call, Reconcile, make_call
+from durable_graph.engine.runs.call import Policies
+from durable_graph.engine.tasks.context import current_task
+from durable_graph.engine.tasks.future import StepFuture
+from durable_graph.engine.tasks.steps import Call, Reconcile, make_call
 from durable_graph.errors import CacheWarning, GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.graph.config import check_atomic

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from durable_graph.definition.graph import GraphDefinition
-from durable_graph.engine.execute import describe
-from durable_graph.engine.invoke import Result
-from durable_graph.engine.stream import Event
+from durable_graph.engine.runs.invoke import Result
+from durable_graph.engine.streams.stream import Event
+from durable_graph.engine.tasks.execute import describe
 from durable_graph.errors import ConfigError
 from durable_graph.state.schema import Schema
 from durable_graph.types import GraphOutput, StreamPart

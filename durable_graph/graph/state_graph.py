@@ -23,7 +23,7 @@ from durable_graph.definition.node import (
 )
 from durable_graph.definition.policies import NodePolicies
 from durable_graph.definition.runnable import Runnable
-from durable_graph.engine.call import Policies
+from durable_graph.engine.runs.call import Policies
 from durable_graph.errors import CacheWarning, GraphDefinitionError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.graph.config import check_places, nodes_of, step_policy_of

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from durable_graph.engine.context import TaskContext, running_task
+from durable_graph.engine.tasks.context import TaskContext, running_task
 from durable_graph.testing.crash import Crash
 
 __all__ = ["Effect", "EffectLog", "life"]

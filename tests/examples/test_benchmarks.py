@@ -17,7 +17,7 @@ from benchmarks.measure import BARE, OURS, PEER, Case, Figures, Metric, Room, ru
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.systems import LOCAL, SERVED, UnavailableError, system
 from benchmarks.systems.kind import Group, Row
-from durable_graph.engine import run
+from durable_graph.engine.runs import run
 from tests.services import redis
 
 pytest.importorskip("rich")

@@ -13,7 +13,8 @@ from typing import get_args
 import pytest
 
 from durable_graph.decisions.admission import Action, Asked, Situation, admit
-from durable_graph.engine import runlog, stream
+from durable_graph.engine.storage import runlog
+from durable_graph.engine.streams import stream
 from durable_graph.errors import RunError
 from durable_graph.log.records import Status
 from durable_graph.saver import Lease

@@ -11,7 +11,8 @@ from typing import Any, Final, get_args
 
 import orjson
 
-from durable_graph.engine import editing, inbox, inner, invoke, opening, run, runlog
+from durable_graph.engine.runs import editing, inbox, inner, invoke, opening, run
+from durable_graph.engine.storage import runlog
 from durable_graph.log import codec, delta, records
 from durable_graph.log.records import (
     Answers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from durable_graph import START, Command, StateGraph, interrupt
-from durable_graph.engine.inbox import answer_message
+from durable_graph.engine.runs.inbox import answer_message
 from durable_graph.errors import InterruptTimeoutError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.saver import Saver

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from durable_graph.decisions.steps import Move, move, step_id
-from durable_graph.engine.runlog import _joined
+from durable_graph.engine.storage.runlog import _joined
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Commit, DueTask, Mark, Outcome, Step, Steps, TaskResults
 from durable_graph.log.seal import Draft, open_record

@@ -14,13 +14,15 @@ import pytest
 
 from durable_graph.decisions import advance, answers
 from durable_graph.decisions.reduce import Reducers
-from durable_graph.engine import editing, inbox, opening, pruning, reading, run, snapshots
-from durable_graph.engine.live import LiveThread
-from durable_graph.engine.reading import View
-from durable_graph.engine.run import Run
-from durable_graph.engine.runlog import Receipt, RunLog
-from durable_graph.engine.steps import Calls
-from durable_graph.engine.writer import Writer
+from durable_graph.engine.history import reading, snapshots
+from durable_graph.engine.history.reading import View
+from durable_graph.engine.runs import editing, inbox, opening, run
+from durable_graph.engine.runs.live import LiveThread
+from durable_graph.engine.runs.run import Run
+from durable_graph.engine.storage.runlog import Receipt, RunLog
+from durable_graph.engine.storage.writer import Writer
+from durable_graph.engine.tasks.steps import Calls
+from durable_graph.engine.upkeep import pruning
 from durable_graph.errors import IntegrityError, OutcomeUnknownError, StorageError
 from durable_graph.log import seal as seals
 from durable_graph.log.fold import Scope

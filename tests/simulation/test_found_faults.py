@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from durable_graph import END, START, Command, StateGraph, interrupt
-from durable_graph.engine.inbox import answer_message
+from durable_graph.engine.runs.inbox import answer_message
 from durable_graph.errors import (
     AlreadyAnsweredError,
     OutcomeUnknownError,

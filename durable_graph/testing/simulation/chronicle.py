@@ -8,7 +8,7 @@ from typing import Any
 
 from durable_graph.decisions.freeze import Freezer
 from durable_graph.definition.graph import GraphDefinition
-from durable_graph.engine import shapes
+from durable_graph.engine.streams import shapes
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import (
     Answers,

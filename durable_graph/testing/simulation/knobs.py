@@ -9,7 +9,9 @@ from typing import Any, Final
 from unittest import mock
 
 from durable_graph.decisions import freeze
-from durable_graph.engine import run, runlog, scanning, snapshots
+from durable_graph.engine.history import scanning, snapshots
+from durable_graph.engine.runs import run
+from durable_graph.engine.storage import runlog
 from durable_graph.log import seal
 
 __all__ = ["turned"]

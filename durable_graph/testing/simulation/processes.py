@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from unittest import mock
 
-from durable_graph.engine import execute, owner, steps
+from durable_graph.engine.ownership import owner
+from durable_graph.engine.tasks import execute, steps
 from durable_graph.testing.simulation.loop import process
 
 __all__ = ["separate_processes"]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from durable_graph.engine import owner
+from durable_graph.engine.ownership import owner
 from durable_graph.ports.backend import Backend
 from durable_graph.ports.memory import InMemoryBackend
 from durable_graph.saver import Saver

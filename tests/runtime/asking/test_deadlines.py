@@ -13,7 +13,7 @@ import pytest_asyncio
 from pydantic import BaseModel, field_validator
 
 from durable_graph import Command, InMemorySaver, interrupt
-from durable_graph.engine.inbox import answer_message
+from durable_graph.engine.runs.inbox import answer_message
 from durable_graph.errors import (
     AlreadyAnsweredError,
     ConfigError,

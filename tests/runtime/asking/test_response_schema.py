@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from durable_graph import Command, interrupt
-from durable_graph.engine.inbox import answer_message
+from durable_graph.engine.runs.inbox import answer_message
 from durable_graph.errors import (
     InvalidAnswerError,
     ResponseSchemaError,

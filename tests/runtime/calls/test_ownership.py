@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from durable_graph import START, Command, StateGraph, interrupt
-from durable_graph.engine.inbox import answer_message
+from durable_graph.engine.runs.inbox import answer_message
 from durable_graph.errors import (
     AlreadyAnsweredError,
     FencedError,

@@ -20,7 +20,7 @@ from durable_graph import (
     interrupt,
     step,
 )
-from durable_graph.engine.future import StepFuture
+from durable_graph.engine.tasks.future import StepFuture
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.runtime.functional.kit import Effects, steps_of

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durable_graph import START, InMemorySaver, StateGraph, get_config, interrupt
-from durable_graph.engine import runlog
+from durable_graph.engine.storage import runlog
 from durable_graph.errors import ConfigError, EmptyInputError
 from durable_graph.saver import Saver
 from durable_graph.types import Command, RunnableConfig

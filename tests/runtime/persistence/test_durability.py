@@ -352,7 +352,7 @@ async def test_a_run_whose_record_cannot_be_made_fails_alone(
             raise OverflowError("no place")
         return seal(before, drafts, key=key, **rest)
 
-    monkeypatch.setattr("durable_graph.engine.runlog.seal", breaks)
+    monkeypatch.setattr("durable_graph.engine.storage.runlog.seal", breaks)
     graph = chain(("a", says("a")), ("b", says("b")), saver=saver)
     async with asyncio.timeout(20):
         calls = [graph.ainvoke({}, each) for each in (thread("x"), config, thread("y"))]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from durable_graph import InMemorySaver
-from durable_graph.engine.owner import Lease
+from durable_graph.engine.ownership.owner import Lease
 from durable_graph.engine.statistics import RunStatistics, SaverStatistics
 from durable_graph.saver import Saver
 from durable_graph.testing import FakeClock

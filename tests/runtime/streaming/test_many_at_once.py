@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from durable_graph.engine.stream import Event, Stream
+from durable_graph.engine.streams.stream import Event, Stream
 
 
 class _Resumed:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph.engine import stream as streams
+from durable_graph.engine.streams import stream as streams
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig, StreamWriter
 from tests.runtime.kit import Items, chain, collect, fan, key_of, says

@@ -213,7 +213,7 @@ async def test_a_long_thread_is_told_page_by_page(
         await graph.ainvoke(Command(resume="yes"), named("t"))
     whole: list[AuditEntry] = await collect(saver.audit("t"))
     for size in range(1, 8):
-        monkeypatch.setattr("durable_graph.engine.scanning._PAGE", size)
+        monkeypatch.setattr("durable_graph.engine.history.scanning._PAGE", size)
         assert await collect(saver.audit("t")) == whole
 
 

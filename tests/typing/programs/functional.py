@@ -17,7 +17,7 @@ from durable_graph import (
     step,
     task,
 )
-from durable_graph.engine.future import StepFuture
+from durable_graph.engine.tasks.future import StepFuture
 from durable_graph.graph.compiled import CompiledGraph
 
 

@@ -1,0 +1,1 @@
+"""What is read of a thread: its state, its checkpoints, its events."""

@@ -1,0 +1,1 @@
+"""What this process holds: who runs which thread, and states at hand."""

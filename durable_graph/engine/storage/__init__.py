@@ -1,0 +1,1 @@
+"""The way into a backend: what runs append, written together."""

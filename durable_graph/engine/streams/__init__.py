@@ -1,0 +1,1 @@
+"""What a watcher is told, and how it gets there."""

@@ -1,0 +1,1 @@
+"""A due task: its attempts, and all that its node's code can reach."""

@@ -26,7 +26,9 @@ class S3Saver(Saver):
     use it at once.
 
     It is opened on first use, and then asked whether it honours conditional writes. A superstep
-    is one request. Listing threads looks at every thread of the tenant.
+    is one request. Listing threads looks at every thread of the tenant. Large values are stored
+    before the write that names them: those of a write that was refused, as by fencing, stay until
+    their thread is deleted.
 
     Args:
         url: ``s3://bucket/prefix``; ``?region=...&endpoint=...`` may follow.

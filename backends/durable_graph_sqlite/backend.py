@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,9 @@ _POLL: Final = 0.05
 _FORGOTTEN: Final = 100.0
 _HEAD: Final = 10  # columns of a head in a list; those of the card come after
 
+# The driver's statements keep copies of what was bound to them last, until they are used again.
+# Those of more bytes are used again at once, so that no copy of a large value stays in memory.
+_HELD: Final = 2**20
 # SQLITE_MAX_LENGTH is 10**9 for a whole row, in which there is more than a record.
 _LONGEST: Final = 10**9 - 2**20
 
@@ -111,7 +115,7 @@ class SqliteBackend:
             db.execute("BEGIN IMMEDIATE")
             rows: list[tuple[Any, ...]] = []
             outcomes = [_append(db, append, rows) for append in batch]
-            db.executemany(QUERIES["add_record"], rows)
+            _add_records(db, rows)
             if beat is not None:
                 self._beat(db, beat)
             db.execute("COMMIT")
@@ -137,7 +141,7 @@ class SqliteBackend:
             rows: list[tuple[Any, ...]] = []
             if _append(db, append, rows) is Outcome.REFUSED:
                 raise ValueError("What is to be appended does not follow what it was made for.")
-            db.executemany(QUERIES["add_record"], rows)
+            _add_records(db, rows)
             db.execute("COMMIT")
             return append
 
@@ -374,11 +378,20 @@ def _append(db: sqlite3.Connection, append: Append, rows: list[tuple[Any, ...]])
     ]
     for digest, data in append.blobs.items():
         db.execute(QUERIES["add_blob"], (id, digest, data))
+        if len(data) > _HELD:
+            db.execute(QUERIES["add_blob"], (id, digest, b""))  # it is there: nothing happens
     for puts in append.puts:
         write_items(db, puts.writes, puts.now)
     for message, verdict in append.settled.items():
         db.execute(QUERIES["settle"], (verdict, id, message))
     return Outcome.APPLIED
+
+
+def _add_records(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    db.executemany(QUERIES["add_record"], rows)
+    if rows and any(len(row[-1] or b"") > _HELD for row in rows):
+        with contextlib.suppress(sqlite3.IntegrityError):  # it is there: nothing happens
+            db.execute(QUERIES["add_record"], (*rows[-1][:2], *[None] * (len(rows[-1]) - 2)))
 
 
 def _is_stored(db: sqlite3.Connection, append: Append) -> bool:

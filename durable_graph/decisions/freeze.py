@@ -7,6 +7,7 @@ out and named by their content, so that one value in the state, in a result and 
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -23,8 +24,10 @@ from durable_graph.log.codec import (
     Codec,
     UnstorableValueError,
     blob_reference,
+    blobs_in,
 )
-from durable_graph.log.delta import WORTHWHILE, Encoded, Written, diff, flat, growth
+from durable_graph.log.delta import WORTHWHILE, Encoded, Written, diff, flat, growth, size
+from durable_graph.log.pieces import BULKY, is_bulky, joined
 from durable_graph.log.registered import TypeCodec
 from durable_graph.log.seal import blob_digest
 from durable_graph.state.channel import Channel
@@ -119,6 +122,23 @@ class Freezer:
         self.checkpoint = checkpoint
         self._spoken: str | None = None
         self._large = Blobs() if large is None else large
+        self._apart = False
+
+    def apart(self) -> Freezer:
+        """What encodes a large value for this thread in another thread than this is used in.
+
+        What it makes becomes known here by `take_over`: `Blobs` are one event loop's.
+        """
+        apart = copy.copy(self)
+        apart._large = Blobs()
+        apart._large.most = self._large.most
+        apart._apart = True
+        return apart
+
+    def take_over(self, apart: Freezer) -> None:
+        """Hold what was encoded apart."""
+        for digest, data in apart._large.held.items():
+            self._large.add(digest, data)
 
     def inside(self, definition: GraphDefinition) -> Freezer:
         """What encodes for a graph within this one, in the same thread."""
@@ -156,6 +176,19 @@ class Freezer:
                 raise
             place = f"Thread {self._thread!r}, checkpoint {self.checkpoint or 'unknown'}"
             raise type(error)(f"{place}: {error}") from error
+
+    def is_bulky(self, values: Iterable[Encoded | None]) -> bool:
+        """Whether it takes long to `thaw` all of these."""
+        large, total = self._large, 0
+        for value in values:
+            if value is None:
+                continue
+            total += size(value)
+            if total <= BULKY and large.size > BULKY:
+                total += sum(len(large.held.get(name, b"")) for name in blobs_in(flat(value)))
+            if total > BULKY:
+                return True
+        return False
 
     def update(
         self,
@@ -225,7 +258,7 @@ class Freezer:
     def packet(self, value: Any, what: str) -> bytes:
         """The argument of a `Send`, whose large parts are often those of its siblings."""
         try:
-            encoded = self._codec.encode(value)
+            encoded = self._encode(value)
             if len(encoded) >= LARGE and _plain_dict(value):
                 return self._members(value)
             return self._fitting(encoded)
@@ -318,24 +351,31 @@ class Freezer:
                 f"Node {node!r} wrote an invalid value to {key!r}: {error}"
             ) from error
 
+    def _encode(self, value: Any) -> bytes:
+        if self._apart and is_bulky(value):
+            return self._codec.encode_in_pieces(value)
+        return self._codec.encode(value)
+
     def _slot(self, value: Any) -> bytes:
-        encoded = self._codec.encode(value)
-        if len(encoded) < LARGE:
-            return encoded
+        encoded = None
+        if not (self._apart and is_bulky(value)):
+            encoded = self._codec.encode(value)
+            if len(encoded) < LARGE:
+                return encoded
         # The parts of a list or dict are cut out one by one: then a change of one of them is
         # still found to be a change of just that one.
         if type(value) is list:
-            return self._fitting(b"[%b]" % b",".join(map(self._whole, value)))
+            return self._fitting(joined(map(self._whole, value), b"[]"))
         if _plain_dict(value):
             return self._members(value)
-        return self._blob(encoded)
+        return self._blob(self._encode(value) if encoded is None else encoded)
 
     def _members(self, value: dict[str, Any]) -> bytes:
         members = (b"%b:%b" % (self._codec.encode(k), self._whole(v)) for k, v in value.items())
-        return self._fitting(b"{%b}" % b",".join(members))
+        return self._fitting(joined(members, b"{}"))
 
     def _whole(self, value: Any) -> bytes:
-        encoded = self._codec.encode(value)
+        encoded = self._encode(value)
         return encoded if len(encoded) < LARGE else self._blob(encoded)
 
     def _blob(self, encoded: bytes) -> bytes:

@@ -13,10 +13,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from anyio import to_thread
+
 from durable_graph.encryption.envelope import NotSealedError, binding, is_sealed
 from durable_graph.encryption.keyring import Keyring, ThreadKeys
 from durable_graph.encryption.keys import KeyProvider
 from durable_graph.errors import ThreadNotFoundError
+from durable_graph.log.pieces import BULKY
 from durable_graph.log.seal import Unreadable
 from durable_graph.ports.backend import (
     Append,
@@ -87,7 +90,10 @@ class EncryptedBackend:
     ) -> Sequence[Outcome]:
         """See `Backend.append`."""
         keys = await self._keyring.all_to_store([append.head for append in batch])
-        sealed = [_sealed(one, append) for one, append in zip(keys, batch, strict=True)]
+        if sum(map(_size, batch)) > BULKY:
+            sealed = await to_thread.run_sync(_all_sealed, keys, batch)
+        else:
+            sealed = _all_sealed(keys, batch)
         return await self.inner.append(sealed, beat)
 
     async def read(
@@ -108,8 +114,14 @@ class EncryptedBackend:
             return None
         head = reading.head
         keys = await self._keyring.stored(thread, head.secret)
+        if head.weight > BULKY and reading.records:
+            return await to_thread.run_sync(self._plain_reading, keys, reading)
+        return self._plain_reading(keys, reading)
+
+    def _plain_reading(self, keys: ThreadKeys, reading: Reading) -> Reading:
+        thread = reading.head.key
         return Reading(
-            _with_secret(head, keys.secret),
+            _with_secret(reading.head, keys.secret),
             [self._opened(keys, thread, record) for record in reading.records],
             [self._opened(keys, thread, record) for record in reading.after],
             [self._message(keys, thread, message) for message in reading.messages],
@@ -142,6 +154,7 @@ class EncryptedBackend:
             },
             lambda opened: any(isinstance(data, Unreadable) for data in opened.values()),
             {},
+            sum(map(len, found.values())),
         )
 
     async def thread(self, thread: ThreadKey) -> Thread | None:
@@ -227,17 +240,22 @@ class EncryptedBackend:
         open: Callable[[ThreadKeys], T],
         failed: Callable[[T], bool],
         nothing: T,
+        size: int = 0,
     ) -> T:
         """Open what was read of a thread without its head.
 
         The keys at hand are those of a thread that may have been deleted and begun anew since. So
         nothing counts as unreadable before its head was looked at.
         """
+
+        async def opening(keys: ThreadKeys) -> T:
+            return await to_thread.run_sync(open, keys) if size > BULKY else open(keys)
+
         keys = self._keyring.cached(thread)
-        if keys is not None and not failed(opened := open(keys)):
+        if keys is not None and not failed(opened := await opening(keys)):
             return opened
         now = await self._keys_now(thread)
-        return nothing if now is None else open(now)
+        return nothing if now is None else await opening(now)
 
     def _opened(self, keys: ThreadKeys, thread: ThreadKey, record: Record) -> Record:
         if record.body is None:
@@ -285,6 +303,15 @@ class EncryptedTransactions(EncryptedBackend):
         transact: Callable[..., Awaitable[Append | None]] = inner.transact
         stored = await transact(thread, expected, lambda guest: then(work(guest), sealing))
         return None if stored is None else made[-1]
+
+
+def _size(append: Append) -> int:
+    bodies = (record.body for record in append.records)
+    return sum(len(body) for body in (*bodies, *append.blobs.values()) if body is not None)
+
+
+def _all_sealed(keys: Sequence[ThreadKeys], batch: Sequence[Append]) -> list[Append]:
+    return [_sealed(one, append) for one, append in zip(keys, batch, strict=True)]
 
 
 def _sealed(keys: ThreadKeys, append: Append) -> Append:

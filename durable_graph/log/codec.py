@@ -18,11 +18,13 @@ import base64
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
 from typing import Any, Final, TypeAlias
 
 import orjson
 
 from durable_graph.errors import IntegrityError, UnknownTypeError
+from durable_graph.log.pieces import BULKY, array_pieces, bytes_of, text_of, write_in_pieces
 from durable_graph.log.registered import REGISTRY, TypeCodec, TypeFamily
 from durable_graph.log.standard import READERS, WRITERS, UnstorableValueError
 
@@ -121,6 +123,21 @@ class Codec:
             # surrogate, or nesting beyond its limit. Looking for those costs, so only now.
             return self._encode_strictly(plain)
 
+    def encode_in_pieces(self, value: Any) -> bytes:
+        """The same as `encode`, of a large value, for a thread: others get their turns.
+
+        Raises:
+            UnstorableValueError: there is no form that would come back exactly.
+        """
+        out = BytesIO()
+        try:
+            write_in_pieces(value, self.walk, out.write)
+        except RecursionError:
+            raise UnstorableValueError(_NESTED) from None
+        except orjson.JSONEncodeError:
+            return self.encode(value)
+        return out.getvalue()
+
     def _encode_strictly(self, plain: Any) -> bytes:
         try:
             return orjson.dumps(_strict(plain))
@@ -137,15 +154,33 @@ class Codec:
             UnknownTypeError: they name a type that is not registered.
         """
         try:
+            if len(data) > BULKY:
+                return self._decode_in_pieces(data, blobs)
             plain = orjson.loads(data)
         except orjson.JSONDecodeError as error:
             raise IntegrityError(f"A stored value is not readable: {error}.") from error
-        if _MARK not in data:  # plain data, the usual case, needs no second walk
-            return plain
+        # Plain data, the usual case, needs no second walk.
+        return self._tagged(plain, blobs) if _MARK in data else plain
+
+    def _tagged(self, plain: Any, blobs: BlobSource) -> Any:
         try:
             return self.restored(plain, blobs)
         except RecursionError:
             raise IntegrityError("A stored value is nested too deeply.") from None
+
+    def _decode_in_pieces(self, data: bytes, blobs: BlobSource) -> Any:
+        if data[:1] == b"[" and data[-1:] == b"]":
+            value: list[Any] = []
+            for inside, elements in array_pieces(data):
+                value += self._tagged(elements, blobs) if _MARK in inside else elements
+            return value
+        if data[:1] == data[-1:] == b'"':
+            return text_of(data)
+        try:
+            content = bytes_of(data)
+        except ValueError as error:
+            raise IntegrityError("A stored value with the tag '~bytes' is damaged.") from error
+        return self._tagged(orjson.loads(data), blobs) if content is None else content
 
     def walk(self, value: Any) -> Any:
         """A value as plain data with tags, for those who write parts of others."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TypedDict
 
 from durable_graph.decisions.texts import Path, parse_path, texts_at
 from durable_graph.decisions.vectors import to_vector
-from durable_graph.engine.tasks.workers import workers
+from durable_graph.engine.workers import workers
 from durable_graph.errors import MissingExtraError, StoreError
 
 __all__ = ["Index", "IndexConfig", "inline", "parse_paths"]

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import pytest
 
 from durable_graph import START, StateGraph
-from durable_graph.engine.tasks.workers import workers
+from durable_graph.engine.workers import workers
 from durable_graph.saver import Saver
 from durable_graph.types import RunnableConfig
 from tests.crash.harness.counts import rounds

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from durable_graph.decisions.freeze import Freezer
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine.apart import apart
 from durable_graph.engine.history.migrating import Origin, Pending, Writers, as_of_now
 from durable_graph.engine.ownership.keeper import Keeper
 from durable_graph.errors import CheckpointNotFoundError, IntegrityError
 from durable_graph.log.fold import Scope
+from durable_graph.log.pieces import BULKY
 from durable_graph.log.records import Commit, Head, Record, ThreadKey
 from durable_graph.log.seal import blob_digest, damage, open_header, open_record
 from durable_graph.ports.backend import Message, Position, Reading
@@ -146,7 +149,12 @@ async def _folded(
             f"Thread {key.thread!r} has no checkpoint {checkpoint!r}, or it was pruned."
         )
     scope = Scope()
-    fold_records(scope, reading.records, head.secret, key.thread)
+
+    def folding() -> set[str]:
+        fold_records(scope, reading.records, head.secret, key.thread)
+        return scope.blobs()
+
+    live = await apart(folding) if head.weight > BULKY else folding()
     after, ns, at_head, asked = None, "", True, None
     if checkpoint is not None:
         ns = next((n for n, s in scope.nested.items() if s.checkpoint == checkpoint), "")
@@ -163,7 +171,6 @@ async def _folded(
         key.thread,
         scope.checkpoint,
     )
-    live = scope.blobs()
     for later in (after, asked):
         live |= later.blobs() if later is not None else set()
     freezer.blobs.update(await fetch_blobs(keeper, key, live, head.secret))
@@ -292,10 +299,17 @@ async def fetch_blobs(
     if not digests:
         return {}
     blobs = await keeper.backend.blobs(key, sorted(digests))
+    if sum(map(len, blobs.values())) > BULKY:
+        await apart(partial(_check_blobs, blobs, secret, key.thread))
+    else:
+        _check_blobs(blobs, secret, key.thread)
+    return blobs
+
+
+def _check_blobs(blobs: Mapping[str, bytes], secret: bytes, thread: str) -> None:
     for digest, data in blobs.items():
         if blob_digest(data, secret) != digest:
-            raise damage(data, f"A large value of thread {key.thread!r}")
-    return blobs
+            raise damage(data, f"A large value of thread {thread!r}")
 
 
 def fold_records(scope: Scope, records: Sequence[Record], secret: bytes, thread: str) -> None:

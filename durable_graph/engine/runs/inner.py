@@ -241,7 +241,7 @@ async def _run(
             root.nested.remove(place.ns)
         raise
     run.check_halted()
-    return result_of(run)
+    return await result_of(run)
 
 
 class InnerRun(Run):
@@ -287,7 +287,7 @@ class InnerRun(Run):
             planned = plan_goto(live.definition, joins, outcome)
             live.add_results([(START, outcome)], info, planned, caller=caller)
         else:
-            take_input(live, caller=caller)
+            await take_input(live, caller=caller)
         entering = bool(live.scope.due) and live.scope.due[0].node == START
         if entering and not live.definition.start.branches:
             await self.enter()

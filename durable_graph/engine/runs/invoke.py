@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import anyio
@@ -14,6 +15,7 @@ import anyio
 from durable_graph.decisions.freeze import Freezer
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine.apart import apart
 from durable_graph.engine.ownership.hot import Hot
 from durable_graph.engine.ownership.keeper import Keeper
 from durable_graph.engine.runs.call import Call
@@ -67,7 +69,7 @@ async def invoke(
         try:
             if go_on:
                 await _drive(run)
-            return result_of(run)
+            return await result_of(run)
         finally:
             if log is not None and log.broken and go_on:
                 # Its end could not be stored; the owner's heart tries again.
@@ -82,9 +84,9 @@ async def _invoke_unstored(definition: GraphDefinition, call: Call, stream: Stre
     live = LiveThread(
         definition, call, Scope(), freezer, Reducers(freezer), None, SystemClock(), chance
     )
-    run = open_unstored(definition, call, live, stream)
+    run = await open_unstored(definition, call, live, stream)
     await run.drive()
-    return result_of(run)
+    return await result_of(run)
 
 
 async def _drive(run: Run) -> None:
@@ -106,8 +108,17 @@ async def _drive(run: Run) -> None:
         raise refusal
 
 
-def result_of(run: Run) -> Result:
+async def result_of(run: Run) -> Result:
     """How a run that has ended left its thread."""
+    live, keys = run.live, run.live.definition.output.channels
+    if (live.log is not None and live.log.small) or not live.freezer.is_bulky(
+        map(live.scope.values.get, keys)
+    ):
+        return _result_of(run)
+    return await apart(partial(_result_of, run))
+
+
+def _result_of(run: Run) -> Result:
     live = run.live
     values = live.with_results() if live.scope.outcomes else live.scope.values
     asked = live.interrupts()

@@ -84,6 +84,9 @@ class LiveThread:
         """How many supersteps the call has taken."""
         self.teller: Teller | None = None
         """Who tells of what is written; ``None`` if nobody watches."""
+        self.bulky = False
+        """Whether something that was encoded apart is to be written with the next commit, or before
+        it: so large is what holds it."""
         self.pending: Pending | None = None
         """What migrations have made of the stored state to give `scope`, until it is written."""
         self._changed: tuple[Outcome, dict[str, Op], dict[str, Encoded | None]] | None = None
@@ -186,6 +189,8 @@ class LiveThread:
             receipt = self.log.add(
                 body, now, commit=info, onto=onto, ns=ns, by=by, blobs=blobs, last=last, puts=puts
             )
+            if self.bulky:
+                self.log.bulky, self.bulky = True, False
         teller = self.teller
         if teller is not None:
             changed = teller.shows_values(body)
@@ -220,6 +225,8 @@ class LiveThread:
             blobs = self.freezer.take_new()
             body = TaskResults(outcomes)
             receipt = self.log.add(body, ns=self.scope.ns, blobs=blobs, puts=puts)
+            if self.bulky:
+                self.log.bulky = True
         if self.teller is not None:
             self.teller.results(outcomes, receipt, failures)
         return receipt
@@ -291,6 +298,7 @@ class LiveThread:
         spoken: str | None = None,
         *,
         asked: bool = False,
+        freezer: Freezer | None = None,
     ) -> Outcome:
         """What somebody returned, as a result.
 
@@ -300,26 +308,31 @@ class LiveThread:
             index: which of the due tasks; -1 for a caller.
             spoken: see `Freezer.update`.
             asked: see `Freezer.update`.
+            freezer: what encodes it; by default the thread's.
 
         Raises:
             InvalidUpdateError: it cannot be stored.
         """
-        freeze, values = self.freezer.update, self.scope.values
+        freezer = freezer or self.freezer
+        freeze, values = freezer.update, self.scope.values
         updates = (freeze(who, update, values, spoken, asked=asked) for update in result.updates)
         outcome = Outcome(index, [written for written in updates if written])
         if result.goto:
-            goto, sends = self.targets(who, result.goto)
+            goto, sends = self.targets(who, result.goto, freezer)
             outcome.goto, outcome.sends = tuple(dict.fromkeys(goto)), tuple(sends)
         return outcome
 
-    def targets(self, who: str, chosen: Sequence[str | Send]) -> tuple[list[str], list[Packet]]:
+    def targets(
+        self, who: str, chosen: Sequence[str | Send], freezer: Freezer | None = None
+    ) -> tuple[list[str], list[Packet]]:
         """Destinations as a result keeps them: names, and packets with encoded arguments."""
+        freezer = freezer or self.freezer
         goto: list[str] = []
         sends: list[Packet] = []
         for part in chosen:
             if isinstance(part, Send):
                 what = f"What {who!r} sends to {part.node!r}"
-                arg = self.freezer.packet(part.arg, what)
+                arg = freezer.packet(part.arg, what)
                 sends.append(Packet(part.node, arg, part.timeout))
             else:
                 goto.append(part)

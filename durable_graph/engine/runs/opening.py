@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from durable_graph.decisions.admission import Action, Asked, Situation, admit
@@ -21,6 +22,7 @@ from durable_graph.decisions.plan import Plan, plan_goto, without_deferred
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.decisions.results import read_command
 from durable_graph.definition.graph import GraphDefinition
+from durable_graph.engine.apart import apart
 from durable_graph.engine.history.reading import Place, View, check_end, check_ns, load
 from durable_graph.engine.ownership.keeper import Keeper
 from durable_graph.engine.ownership.owner import Owner, owner_is_alive
@@ -47,6 +49,7 @@ from durable_graph.errors import (
     ThreadBusyError,
 )
 from durable_graph.log.fold import Scope
+from durable_graph.log.pieces import is_bulky
 from durable_graph.log.records import (
     Answers,
     DueTask,
@@ -97,7 +100,8 @@ async def open_run(
             call = replace(call, checkpoint=None)
         view = await load(keeper, definition, key, call.checkpoint)
         situation = await situation_of(keeper.backend, None if view is None else view.head)
-        opening = _Opening(keeper, owner, definition, call, key, stream, view)
+        asked = await _what_is_asked(call, view, definition)
+        opening = _Opening(keeper, owner, definition, call, key, stream, view, asked)
         if posted is not None and situation != "running":
             posted = await keeper.backend.post(key, posted)
             if posted.verdict is not None:
@@ -174,7 +178,8 @@ async def leave_answer(
         situation = await situation_of(keeper.backend, head)
         if situation == "running" and posted is None:
             view = await load(keeper, definition, key, call.checkpoint)
-            opening = _Opening(keeper, owner, definition, call, key, Stream(), view)
+            asked = await _what_is_asked(call, view, definition)
+            opening = _Opening(keeper, owner, definition, call, key, Stream(), view, asked)
             opening.decide(situation)
             posted = await opening.post()
         elif situation == "running" and posted is not None:
@@ -186,7 +191,9 @@ async def leave_answer(
             await _until_it_moves(keeper, head, key)
 
 
-def open_unstored(definition: GraphDefinition, call: Call, live: LiveThread, stream: Stream) -> Run:
+async def open_unstored(
+    definition: GraphDefinition, call: Call, live: LiveThread, stream: Stream
+) -> Run:
     """Begin a call of a graph without a checkpointer: nothing is stored, nothing can be resumed.
 
     Raises:
@@ -203,7 +210,7 @@ def open_unstored(definition: GraphDefinition, call: Call, live: LiveThread, str
         raise EmptyInputError(
             "There is no input, and no checkpointer that could have a state to go on from."
         )
-    take_input(live)
+    await take_input(live)
     return Run(live, stream, None)
 
 
@@ -286,12 +293,13 @@ class _Opening:
         key: ThreadKey,
         stream: Stream,
         view: View | None,
+        asked: Asked,
     ) -> None:
         self._keeper = keeper
         self._call = call
         self._key = key
         self._view = view
-        self._asked = _what_is_asked(call, view, definition)
+        self._asked = asked
         if view is not None and call.checkpoint is not None:
             check_ns(Place(key.thread, call.checkpoint, call.ns), view)
             if view.ns and self._asked in ("input", "same input"):
@@ -394,7 +402,7 @@ class _Opening:
                 if live.pending is not None:  # then the branch begins with what migrations make
                     self._fork(onto)
                     onto = None
-                self._take_input(onto)
+                await self._take_input(onto)
             case Action.GO_ON:
                 mark = Mark("taken over" if situation == "crashed" else "resumed")
                 log.add(mark, by=self._call.by, meta=self._meta)
@@ -428,9 +436,9 @@ class _Opening:
 
     # -- the ways to begin ---------------------------------------------------------------------
 
-    def _take_input(self, onto: Onto | None) -> None:
+    async def _take_input(self, onto: Onto | None) -> None:
         live, command = self._live, self._call.input
-        self._log.input = input_digest(live.definition, command, self._secret)
+        self._log.input = await _digest_of(live.definition, command, self._secret)
         if isinstance(command, Command):
             outcome = live.outcome_of(START, read_command(live.definition, command))
             info = live.next_info("input", (), branch=onto is not None)
@@ -438,7 +446,7 @@ class _Opening:
             planned = plan_goto(live.definition, joins, outcome)
             live.add_results([(START, outcome)], info, planned, onto=onto, by=self._call.by)
         else:
-            take_input(live, onto)
+            await take_input(live, onto)
 
     def _answer(self, command: Command[Any]) -> None:
         encoded = self._encoded(self._matched(command.resume))
@@ -552,13 +560,18 @@ class _Opening:
         return self._log.secret
 
 
-def _what_is_asked(call: Call, view: View | None, definition: GraphDefinition) -> Asked:
+async def _what_is_asked(call: Call, view: View | None, definition: GraphDefinition) -> Asked:
     if call.input is None:
         return "nothing"
     if isinstance(call.input, Command):
         return "answer" if call.answers else "input"
     if view is not None and view.head.input is not None:
-        digest = input_digest(definition, call.input, view.head.secret)
+        digest = await _digest_of(definition, call.input, view.head.secret)
         if digest == view.head.input:
             return "same input"
     return "input"
+
+
+async def _digest_of(definition: GraphDefinition, value: Any, secret: bytes) -> str | None:
+    taking = partial(input_digest, definition, value, secret)
+    return await apart(taking) if is_bulky(value) else taking()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import anyio
 
 from durable_graph.decisions.items import Pending as StorePending
+from durable_graph.engine.apart import apart
 from durable_graph.engine.storage.writer import GuestError, Writer
 from durable_graph.errors import (
     DurableGraphError,
@@ -20,6 +22,7 @@ from durable_graph.errors import (
     OutcomeUnknownError,
     StoreConflictError,
 )
+from durable_graph.log.pieces import BULKY
 from durable_graph.log.records import (
     Body,
     Commit,
@@ -131,11 +134,15 @@ class RunLog:
         self.reason: str | None = None
         self.all = False
         """Whether "exit" durability, too, writes each record."""
+        self.bulky = False
+        """Whether what waits to be written is so large that it is sealed apart."""
+        self.small = False
+        """Whether nothing that the thread holds is large, since little was ever written to it."""
         self.input: str | None = head.input if head is not None else None
         self._pending = _Pending()
         self._flight: _Pending | None = None
         self._unwritten = 0
-        self._too_early = 0
+        self._too_early = self._measured = 0
         self._end = head.seq if head is not None else 0
         """Number of the last record that was appended, written or not."""
         self._transacting = False
@@ -182,14 +189,14 @@ class RunLog:
         head = self.head
         if head is None or head.size < self._too_early or self._snapshot_waits():
             return False
-        measured = 0
+        self._measured = 0
 
         def measure() -> int:
-            nonlocal measured
-            measured = state()
-            return measured
+            self._measured = state()
+            return self._measured
 
         due = snapshot_due(head.weight, head.fresh, measure)
+        measured = self._measured
         if due and not self._writer.takes_snapshot(measured):
             due = False  # it would be refused, and the thread can go on without
         if measured and not due:
@@ -265,6 +272,7 @@ class RunLog:
             pending.drafts.append(Draft(body, now, self.run, by, ns, commit, onto, meta))
             if isinstance(body, Commit) and body.values is not None:
                 pending.snapshot = True
+                self.bulky = self.bulky or self._measured > BULKY
             receipt = Receipt(self._end, 0, now)
         pending.receipts.append(receipt)
         return receipt
@@ -286,7 +294,7 @@ class RunLog:
         """
         if self._error is not None:
             raise self._error
-        if self._immediate:
+        if self._immediate and not self.bulky and self._flight is None:
             if self._pending.drafts:
                 await self._writer.write_now(self)
                 self._raise()
@@ -411,9 +419,22 @@ class RunLog:
     def seal(self) -> Append:
         """Everything that waits, as one append. Called by the writer, which answers with
         `settled` or `failed` before it calls again."""
+        return self._append_of(self._depart())
+
+    async def seal_apart(self) -> Append:
+        """The same, for what is large, in a thread."""
+        self.bulky = False
+        pending = self._depart()
+        as_it_is = copy.copy(self)  # what the run makes of it meanwhile is for the next append
+        return await apart(partial(as_it_is._append_of, pending))
+
+    def _depart(self) -> _Pending:
         pending, self._pending = self._pending, _Pending()
         self._flight = pending
         self._correct(pending)
+        return pending
+
+    def _append_of(self, pending: _Pending) -> Append:
         before = self.head
         head, records = seal(
             before,
@@ -449,6 +470,7 @@ class RunLog:
             self.failed(StoreConflictError(places))
             return
         self.head = append.head
+        self.small = append.head.size <= BULKY and self.durability != "exit"
         self._land()
         if self._pending.requested:
             self._writer.request(self)

@@ -213,7 +213,7 @@ class Writer:
 
     def request(self, log: RunLog) -> None:
         """Have what a log has waiting written soon; the log is told when it is."""
-        if not self._lanes:
+        if log.bulky or not self._lanes:  # nobody else is to wait until what is large is sealed
             self.own(self._flush([log]))
             return
         self._queue.append(log)
@@ -259,9 +259,14 @@ class Writer:
         sealed: list[tuple[RunLog, Append]] = []
         for log in logs:
             try:
-                sealed.append((log, log.seal()))
+                append = await log.seal_apart() if log.bulky else log.seal()
+                sealed.append((log, append))
             except Exception as error:  # it must not take those along that ride with it
                 log.failed(error)
+            except BaseException as error:  # the loop ends, and nothing of this was sent
+                for one in logs:
+                    one.failed(error)
+                raise
         if not sealed:
             return
         batch = [append for _, append in sealed]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from durable_graph.decisions.retry import time_left
-from durable_graph.engine.tasks.execute import Failure, Halt, execute, node_input
+from durable_graph.engine.apart import apart
+from durable_graph.engine.tasks.execute import Failure, Halt, execute, input_is_bulky, node_input
 from durable_graph.errors import NodeError, NodeFailedError
 from durable_graph.log.records import Outcome
 
@@ -51,7 +53,12 @@ async def attempts(
             left = time_left(before.retry_at, before.retry_in, live.clock.time())
             await live.clock.sleep(left)
     while True:
-        ended = await execute(run, index, attempt, node_input(live, index), handled)
+        if (live.log is not None and live.log.small) or not input_is_bulky(live, index):
+            value = node_input(live, index)
+        else:
+            value = await apart(partial(node_input, live, index))
+        ended = await execute(run, index, attempt, value, handled)
+        del value  # it is the node's, and may be large
         if isinstance(ended, Halt):
             run.halted = ended.reason
             last()

@@ -21,8 +21,9 @@ from durable_graph.engine.tasks.asking import stems_from_question, swallowed
 from durable_graph.engine.tasks.caching import Slot
 from durable_graph.engine.tasks.context import ParentCommand, TaskContext, current_task
 from durable_graph.engine.tasks.deadline import Deadline, within
+from durable_graph.engine.tasks.large import is_large, outcome_apart
 from durable_graph.engine.tasks.runtime import supplied
-from durable_graph.engine.tasks.workers import workers
+from durable_graph.engine.workers import workers
 from durable_graph.errors import GraphInterrupt, NodeCancelledError, NodeError
 from durable_graph.log.codec import ABSENT
 from durable_graph.log.fold import Due
@@ -40,6 +41,7 @@ __all__ = [
     "describe",
     "execute",
     "in_context",
+    "input_is_bulky",
     "new_context",
     "node_input",
     "retry_in",
@@ -117,7 +119,11 @@ async def execute(
         if task.inner is not None:
             await task.inner.end()
         result = returned if type(returned) is Result else _result_of(run, task, node, returned)
-        outcome = live.outcome_of(node.name, result, index, task.spoken)
+        outcome = (
+            live.outcome_of(node.name, result, index, task.spoken)
+            if not is_large(result)
+            else await outcome_apart(live, node.name, result, index, task.spoken)
+        )
         outcome.attempts = attempt - 1
         if handled is not None:
             outcome.caught = handled.text
@@ -205,6 +211,15 @@ def node_input(live: LiveThread, index: int) -> Any:
     if due.arg is not None:
         return live.freezer.thaw(due.arg)
     return live.view(live.definition.nodes[due.node].input)
+
+
+def input_is_bulky(live: LiveThread, index: int) -> bool:
+    """Whether it takes long to make the input of a due task."""
+    due = live.scope.due[index]
+    if due.arg is not None:
+        return live.freezer.is_bulky((due.arg,))
+    keys = live.definition.nodes[due.node].input.channels
+    return live.freezer.is_bulky(map(live.scope.values.get, keys))
 
 
 async def choose_route(

@@ -37,7 +37,7 @@ from durable_graph.engine.tasks.deadline import Deadline, within
 from durable_graph.engine.tasks.execute import describe, in_context, new_context
 from durable_graph.engine.tasks.future import StepFuture
 from durable_graph.engine.tasks.runtime import supplied
-from durable_graph.engine.tasks.workers import workers
+from durable_graph.engine.workers import workers
 from durable_graph.errors import (
     ConfigError,
     GraphInterrupt,

@@ -123,18 +123,16 @@ class DynamoDBBackend:
 
     async def _append_all(self, batch: Sequence[Append], beat: Process | None) -> list[Outcome]:
         await self._table.open()
+        if beat is not None:
+            # First: whoever sees the thread as this process's must find the process alive.
+            await self._beats.give(beat)
         outcomes: dict[int, Outcome] = {}
 
         async def do(place: int) -> None:
-            if place < 0:
-                if beat is not None:
-                    await self._beats.give(beat)
-            else:
-                outcomes[place] = await self._append(batch[place])
+            outcomes[place] = await self._append(batch[place])
 
-        places = range(0 if beat is None else -1, len(batch))
         try:
-            await together(do, places)
+            await together(do, range(len(batch)))
         except OutcomeUnknownError:
             raise
         except StorageError as error:

@@ -131,14 +131,14 @@ class RedisBackend:
     async def append(
         self, batch: Sequence[Append], beat: Process | None = None
     ) -> Sequence[Outcome]:
-        calls = [self._append(append) for append in batch]
-        if beat is not None:
-            calls.append(self._beat(beat))
+        # The beat is first: whoever sees the thread as this process's must find the process alive.
+        calls = [] if beat is None else [self._beat(beat)]
+        calls += map(self._append, batch)
         answers = await self._sessions.write_all(calls)
         wrong = [answer for answer in answers if isinstance(answer, BaseException)]
         if wrong:
             raise self._failed(wrong, all_of_them=len(wrong) == len(answers))
-        return [_ANSWERS[answer] for answer in answers[: len(batch)]]
+        return [_ANSWERS[answer] for answer in answers[len(calls) - len(batch) :]]
 
     async def read(
         self,

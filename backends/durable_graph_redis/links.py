@@ -120,8 +120,8 @@ class PoolLink:
         pool.reset()
 
     async def _connection(self) -> Any:
-        """A connection to a server that can be used; tries again while nobody answers, as when a
-        server is started anew or another takes its place."""
+        """A connection to a server that can be used; tries again while nobody answers any more, as
+        when a server is started anew or another takes its place."""
         loop = asyncio.get_running_loop()
         deadline, wait = loop.time() + self._patience, _FIRST_WAIT
         while True:
@@ -130,7 +130,9 @@ class PoolLink:
             except (redis.AuthenticationError, redis.AuthorizationError):
                 raise
             except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-                if loop.time() + wait >= deadline or _is_distrusted(error):
+                # Where nothing has ever answered, waiting would only hide a wrong address.
+                hopeless = self._counts.connections == 0 or _is_distrusted(error)
+                if hopeless or loop.time() + wait >= deadline:
                     raise UnreachableError(str(error)) from error
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)

@@ -345,7 +345,8 @@ class Backend(Protocol):
 
         Args:
             batch: the appends.
-            beat: a sign of life of this process, to be stored in the same go.
+            beat: a sign of life of this process, to be stored in the same go, and not after the
+                appends: whoever sees a thread as this process's must find the process alive.
 
         Raises:
             StorageFullError: nothing of the batch was stored.

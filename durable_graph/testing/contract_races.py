@@ -16,13 +16,16 @@ from durable_graph.ports.backend import (
 from durable_graph.testing.contract_kit import (
     Chapter,
     Log,
+    Storage,
     commit,
     expect,
     expect_equal,
     expect_log,
     mark,
     message,
+    process,
     results,
+    second_instance,
     write,
 )
 from durable_graph.testing.contract_threads import expect_gone
@@ -136,6 +139,28 @@ async def a_reader_sees_whole_appends(backend: Backend) -> None:
         over.set()
         await asyncio.gather(*readers)
     await expect_log(backend, log)
+
+
+@CHAPTER.shared
+async def whoever_sees_an_owner_finds_it_alive(storage: Storage) -> None:
+    """Who sees that a thread is a process's finds the sign of life that came with that append: a
+    process that nobody knows is taken for dead."""
+    async with second_instance(storage) as elsewhere:
+
+        async def look(log: Log, owner: str) -> None:
+            seen = None
+            while seen is None:
+                await asyncio.sleep(0)
+                seen = await elsewhere.thread(log.key)
+            known = {entry.process.id for entry in await elsewhere.beat(None)}
+            expect(owner in known, "A thread is seen as a process's that is not known yet.")
+
+        for number in range(10):
+            log, owner = Log(f"thread {number}"), f"owner {number}"
+            append = log.next(commit("c1"), status="running", owner=owner)
+            looking = asyncio.ensure_future(look(log, owner))
+            await storage.backend.append([append], process(owner))
+            await looking
 
 
 @CHAPTER.check

@@ -36,7 +36,11 @@ class SoundFile(Planted, SqliteBackend):
         with tempfile.TemporaryDirectory() as folder:
             open = partial(cls, Path(folder) / "threads.db")
             backend = open()
-            yield Storage(backend, elsewhere=open)
+
+            async def reopen() -> SoundFile:
+                return open()
+
+            yield Storage(backend, reopen, elsewhere=open)
             await backend.aclose()
 
 
@@ -144,3 +148,18 @@ class HearsItself(SoundFile):
             await asyncio.wait_for(self._moved.wait(), 0.5)
         except TimeoutError:
             raise StorageBusyError("Nothing has changed.") from None
+
+
+class BeatsTooLate(SoundFile):
+    """Stores the sign of life after the append that it came with."""
+
+    found_by = "races"
+
+    async def append(
+        self, batch: Sequence[Append], beat: Process | None = None
+    ) -> Sequence[Outcome]:
+        answers = await super().append(batch)
+        if beat is not None:
+            await asyncio.sleep(0.05)
+            await self.beat(beat)
+        return answers

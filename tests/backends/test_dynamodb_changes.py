@@ -104,6 +104,26 @@ async def test_a_superstep_is_one_request(world: World) -> None:
     assert items == 3  # the thread, its records, and the checkpoint's place
 
 
+async def test_a_sign_of_life_comes_first(world: World) -> None:
+    """Where it is late, so is the append that it came with: others would see the thread as that of
+    a process that nobody knows, which is a dead one's."""
+    log, late = Log(), asyncio.Event()
+    await write(world.backend, log, commit("c1"))
+    world.line.once("UpdateItem", Hold(late))
+    append = log.next(results(), status="running", owner="process")
+    appending = asyncio.ensure_future(world.backend.append([append], process()))
+    while not any(call.name == "UpdateItem" for call in world.line.calls):
+        await asyncio.sleep(0)
+    for _ in range(5):  # requests, in which an append would have been made
+        seen = await world.beside.thread(log.key)
+        assert seen is not None
+        assert seen.head is not None
+        assert seen.head.owner is None
+    late.set()
+    assert await appending == [Outcome.APPLIED]
+    assert [known.process.id for known in await world.beside.beat(None)] == ["process"]
+
+
 @pytest.mark.parametrize("records", [1, 400])
 async def test_a_large_append_is_whole(world: World, records: int) -> None:
     """Bodies, headers and values of any size, and any number of them, come back; nothing is

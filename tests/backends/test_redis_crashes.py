@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
 from durable_graph.errors import (
     DurableGraphError,
@@ -290,3 +291,19 @@ def _get(server: redis.RedisServer, key: str, field: str) -> str:
     value = server.ask("HGET", key, field)
     assert isinstance(value, bytes)
     return value.decode()
+
+
+async def test_a_sign_of_life_comes_first(backend: RedisBackend, server: redis.RedisServer) -> None:
+    """The server may be killed, or somebody look, between it and the append that it came with: a
+    thread of a process that nobody knows is a dead one's."""
+    done: list[str] = []
+    await backend.append(
+        [Log().next(commit("c1"))], process("another")
+    )  # so both scripts are known
+    append = Log("other").next(commit("c1"), status="running", owner="process")
+    async with Redis.from_url(server.url) as client, client.monitor() as monitor:
+        assert await backend.append([append], process()) == [Outcome.APPLIED]
+        while not any("thread" in command for command in done):
+            told = await monitor.next_command()
+            done += [told["command"]] if told["command"].startswith("HSET") else []
+    assert [":processes" in command for command in done] == [True, False]

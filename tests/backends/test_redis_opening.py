@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import time
@@ -18,6 +19,7 @@ from redis.asyncio.sentinel import Sentinel
 import durable_graph_redis
 from durable_graph.errors import (
     ConfigError,
+    OutcomeUnknownError,
     StorageBusyError,
     StorageClosedError,
     StorageError,
@@ -178,14 +180,49 @@ async def test_a_newer_format_is_refused(server: redis.RedisServer) -> None:
 
 
 async def test_a_server_that_is_starting_is_waited_for(server: redis.RedisServer) -> None:
-    """A connection is tried again for as long as `timeout` says."""
+    """A connection to a server that was there is tried again for as long as `timeout` says."""
     backend = RedisBackend(server.url, timeout=20.0)
+    log = Log()
+    await write(backend, log, commit("c1"))
     server.kill()
-    writing = asyncio.ensure_future(write(backend, Log(), commit("c1")))
+    with pytest.raises(OutcomeUnknownError):  # over the connection that there was
+        await write(backend, log, commit("c2"))
+    writing = asyncio.ensure_future(write(backend, log, commit("c2")))
     await asyncio.sleep(0.1)
     assert not writing.done()
     await asyncio.to_thread(server.start)
     await writing
+    await backend.aclose()
+
+
+@pytest.mark.parametrize("address", ["redis://127.0.0.1:{}/0", "redis://127.0.0.1:{}/1"])
+async def test_an_address_where_nothing_is_is_told_at_once(address: str) -> None:
+    """Where no server has ever answered, the address is wrong, and waiting would only hide that."""
+    url = address.format(redis.free_port())
+    backend = RedisBackend(url)
+    begin = time.monotonic()
+    with pytest.raises(StorageBusyError, match=r"Check that it runs, and the address"):
+        await write(backend, Log(), commit("c1"))
+    assert time.monotonic() - begin < 1
+    await backend.aclose()
+
+
+async def test_a_server_that_loads_its_data_is_waited_for(server: redis.RedisServer) -> None:
+    """Also by who has never used it: it answers, if only that it is not ready."""
+    # It looks who has come after each 1024 commands.
+    server.say("EVAL", "for n = 1, 5000 do redis.call('SET', n, 'x') end", 0)
+    server.kill()
+    server.settings["key-load-delay"] = "100"  # microseconds for each
+    starting = asyncio.ensure_future(asyncio.to_thread(server.start))
+    backend = RedisBackend(server.url)
+    while not starting.done():
+        with contextlib.suppress(OSError):
+            if server.say("PING").startswith("-LOADING"):
+                break
+        await asyncio.sleep(0.01)
+    assert not starting.done()
+    await write(backend, Log(), commit("c1"))
+    await starting
     await backend.aclose()
 
 

@@ -57,11 +57,13 @@ def _maker(url: str, group: str, what: str) -> Callable[..., Any]:
     """What is registered for a URL's scheme."""
     from importlib.metadata import entry_points  # a tenth of this package's whole import time
 
-    scheme, separator, _ = url.partition("://")
+    scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
     if not separator:
         raise ConfigError(f"{url!r} is no URL; write it as scheme://..., as in sqlite:///state.db.")
     found = {entry.name: entry for entry in entry_points(group=group)}
     entry = found.get(scheme)
+    if entry is None and (plain := scheme.partition("+")[0]) in found:
+        raise ConfigError(f"Write {plain}:// for {scheme}://; the driver is this library's affair.")
     if entry is None:
         raise ConfigError(
             f"There is no {what} for {scheme}://. Installed are {', '.join(sorted(found))}."

@@ -330,6 +330,10 @@ class SyncStore:
         """Make one of its async calls and wait for it."""
         return call(function)
 
+    def setup(self: Any) -> None:
+        """See `asetup`."""
+        self.wait_for(self.asetup)
+
     def batch(self: Any, ops: Any) -> list[Any]:
         """See `abatch`."""
         done: list[Any] = self.wait_for(partial(self.abatch, ops))

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from redis import exceptions as redis
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool, parse_url
+from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -300,8 +300,9 @@ def _where(url: str) -> str:
     except ValueError as error:
         raise ConfigError(f"The port in the URL of Redis is no number: {error}.") from error
     try:
-        parse_url(url)
-    except ValueError as error:
+        pool: Any = ConnectionPool.from_url(url)  # not all of it has types
+        pool.make_connection()  # which is not opened
+    except (ValueError, TypeError, redis.RedisError) as error:
         raise ConfigError(f"The URL of Redis makes no sense: {error}") from error
     database = parts.path.strip("/")
     if parts.scheme != "unix" and database and not database.isdecimal():

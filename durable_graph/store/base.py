@@ -35,6 +35,9 @@ class BaseStore(SyncStore, Store):
         """What its storage guarantees; of a store that does not say, nothing."""
         return ItemsCapabilities(durable=False, shared=False)
 
+    async def asetup(self) -> None:
+        """Does nothing: storage is opened and migrated on first use."""
+
     async def aclose(self) -> None:
         """Release what the store holds. Harmless if done twice."""
 

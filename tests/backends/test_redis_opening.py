@@ -307,6 +307,7 @@ async def test_a_client_of_one_node_of_a_cluster_is_refused() -> None:
         ({"url": "redis://a:b"}, "is no number"),
         ({"url": "redis://a/threads"}, "is a number"),
         ({"url": "redis://a?socket_timeout=b"}, "socket_timeout"),
+        ({"url": "redis://a?colour=green"}, "argument 'colour'"),
         ({"url": "redis://a", "prefix": "a{b}"}, "A prefix has 1 to 100 letters"),
         ({"url": "redis://a", "prefix": ""}, "A prefix has 1 to 100 letters"),
         ({"url": "redis://a", "prefix": "a\n"}, "A prefix has 1 to 100 letters"),

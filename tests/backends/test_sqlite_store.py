@@ -7,6 +7,7 @@ import re
 import signal
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,8 +98,12 @@ async def test_a_url_names_a_store(tmp_path: Path) -> None:
         open_store("sqlite://host/file")
     with pytest.raises(ConfigError, match="no store for nothing://"):
         open_store("nothing://")
-    with pytest.raises(ConfigError, match="is no URL"):
-        open_store("memory.db")
+    with pytest.raises(ConfigError, match="Write sqlite:// for"):
+        open_store("sqlite+aiosqlite:///memory.db")
+    unset: Any = None
+    for wrong in ("memory.db", "", unset):
+        with pytest.raises(ConfigError, match="is no URL"):
+            open_store(wrong)
 
 
 async def test_a_closed_store_says_so(tmp_path: Path) -> None:

@@ -228,6 +228,7 @@ async def test_a_batch_is_done_in_order() -> None:
 def test_the_synchronous_face_does_the_same() -> None:
     """Each method has a namesake without the ``a``."""
     store = InMemoryStore()
+    store.setup()  # nothing has to be, but LangGraph's users are used to it
     store.put(HOME, "k", {"n": 1})
     store.put(HOME, "l", {"n": 2})
     assert store.get(HOME, "k").value == {"n": 1}

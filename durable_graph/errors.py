@@ -136,7 +136,7 @@ class IncompatibleGraphError(DurableGraphError):
 
 
 class ConfigError(DurableGraphError, ValueError):
-    """The `config` of a call lacks something or holds something of the wrong kind."""
+    """What was given to a call, a saver, a store or a graph lacks something, or makes no sense."""
 
 
 class MissingExtraError(DurableGraphError, ImportError):

@@ -106,6 +106,11 @@ def options_of(url: str, *, form: str, extra: tuple[str, ...] = ()) -> tuple[str
     Raises:
         ConfigError: it names nothing, or has an option that there is not.
     """
+    if not isinstance(url, str):
+        raise ConfigError(
+            f"A URL looks like {form}; this is a {type(url).__name__}. A client of your own is "
+            f"taken as client=."
+        )
     parts = urlsplit(url)
     name = unquote(parts.netloc + parts.path).strip("/")
     if not name or "@" in parts.netloc:

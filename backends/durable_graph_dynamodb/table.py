@@ -59,7 +59,7 @@ class Table:
     def __init__(
         self, name: str, service: Service[DynamoDBClient], *, create: bool, clock: Clock
     ) -> None:
-        if not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigError(
                 f"A table's name has 3 to 255 letters, digits, '.', '-' and '_'; this one is "
                 f"{name!r}."

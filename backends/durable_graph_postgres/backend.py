@@ -127,6 +127,8 @@ class PostgresBackend:
     ) -> None:
         if (dsn is None) == (pool is None):
             raise ConfigError("Give either a connection string or pool=.")
+        if pool is not None and not isinstance(pool, asyncpg.Pool):
+            raise ConfigError(f"pool= is one of asyncpg.create_pool(...), not {_kind(pool)}.")
         if synchronous not in ("local", "remote"):
             raise ConfigError(f"synchronous is 'local' or 'remote', not {synchronous!r}.")
         if max_connections < 1:
@@ -714,8 +716,15 @@ def _where(dsn: str) -> str:
     Raises:
         ConfigError: it is no address.
     """
+    if not isinstance(dsn, str):
+        raise ConfigError(
+            f"A database is named by a connection string, not by {_kind(dsn)}. Connections of your "
+            f"own are taken as pool=, one of asyncpg.create_pool(...)."
+        )
     try:
         parts = urlsplit(dsn)
+        if parts.scheme not in ("postgres", "postgresql"):  # libpq's own form may hold a password
+            raise ValueError
         hosts = parts.netloc.rpartition("@")[2]
         if "@" in parts.path:  # so the password has a slash, and is where the host should be
             raise ValueError
@@ -728,6 +737,11 @@ def _where(dsn: str) -> str:
             "and @ as %40."
         ) from None
     return f"{parts.scheme}://{hosts}{parts.path}"
+
+
+def _kind(value: object) -> str:
+    """What somebody has given instead of what was wanted; not its value, which may be secret."""
+    return f"something of type {type(value).__qualname__}"
 
 
 async def _close(source: Source) -> None:

@@ -289,6 +289,11 @@ def _where(url: str) -> str:
     Raises:
         ConfigError: it is none of Redis's.
     """
+    if not isinstance(url, str):
+        raise ConfigError(
+            f"Redis is named by a URL, not by a {type(url).__name__}. A client of your own is "
+            f"taken as client=."
+        )
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ConfigError(

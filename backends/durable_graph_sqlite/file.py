@@ -45,7 +45,12 @@ class DatabaseFile:
         configure: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         if synchronous not in ("full", "normal"):
-            raise ValueError(f"synchronous is 'full' or 'normal', not {synchronous!r}.")
+            raise ConfigError(f"synchronous is 'full' or 'normal', not {synchronous!r}.")
+        if not isinstance(path, str | bytes | os.PathLike):
+            raise ConfigError(
+                f"A SQLite file is named by its path, not by a {type(path).__name__}: connections "
+                f"are made here, since each is used in one thread. What is in memory is ':memory:'."
+            )
         name = os.fsdecode(path)
         # Absolute: it is opened later than now, and more than once.
         self.path = name if name == IN_MEMORY else str(Path(name).absolute())

@@ -298,6 +298,13 @@ def test_a_url_names_a_thing_and_options() -> None:
     }
 
 
+def test_what_is_no_url_is_refused() -> None:
+    """Such as a client, which has a place of its own."""
+    wrong: Any = object()
+    with pytest.raises(ConfigError, match="taken as client="):
+        options_of(wrong, form="s3://bucket/prefix")
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [

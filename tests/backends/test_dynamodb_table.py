@@ -66,7 +66,7 @@ async def test_twenty_make_a_table_at_once() -> None:
     await asyncio.gather(*(one.aclose() for one in made))
 
 
-@pytest.mark.parametrize("name", ["", "ab", "a b", "a/b", "x" * 256, "tä"])
+@pytest.mark.parametrize("name", [None, "", "ab", "a b", "a/b", "x" * 256, "tä"])
 def test_a_name_that_no_table_can_have_is_refused(name: str) -> None:
     """Before anything is asked."""
     with pytest.raises(ConfigError, match="3 to 255"):

@@ -154,6 +154,20 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
             PostgresBackend(dsn, **options)
 
 
+async def test_connections_are_taken_as_a_pool() -> None:
+    """Who gives them as something else, as to LangGraph's saver, is told so at once."""
+    wrong: Any
+    async with asyncpg.create_pool(postgres.dsn(), min_size=1) as wrong:
+        with pytest.raises(ConfigError, match=r"taken as pool=, one of asyncpg\.create_pool"):
+            PostgresBackend(wrong)
+        async with wrong.acquire() as connection:
+            with pytest.raises(
+                ConfigError,
+                match=r"create_pool\(\.\.\.\), not something of type PoolConnectionProxy",
+            ):
+                PostgresBackend(pool=connection)
+
+
 @pytest.mark.parametrize(
     ("setting", "synchronous", "wrong"),
     [
@@ -226,6 +240,8 @@ async def test_an_address_where_nobody_answers() -> None:
         "postgresql://user:secret@one:5432,two:port/database",
         "postgresql://user:sec/ret@host/database",
         "postgresql://user:secret@[::1/database",
+        "host=localhost user=user password=secret",
+        "http://user:secret@host/database",
     ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:

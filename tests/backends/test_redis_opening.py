@@ -314,6 +314,7 @@ async def test_a_client_of_one_node_of_a_cluster_is_refused() -> None:
         ({"url": "redis://a", "timeout": 0}, "above 0"),
         ({"url": "redis://a", "durability": "no"}, "'always' or 'everysec'"),
         ({"client": "redis://a"}, "Pass a URL"),
+        ({"url": Redis()}, "taken as client="),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(options: dict[str, Any], says: str) -> None:

@@ -204,8 +204,16 @@ async def test_a_url_names_a_file(tmp_path: Path) -> None:
 
 def test_an_unknown_level_is_refused() -> None:
     """`synchronous` is one of two words."""
-    with pytest.raises(ValueError, match="'off'"):
+    with pytest.raises(ConfigError, match="'off'"):
         SqliteBackend("threads.db", synchronous="off")  # type: ignore[arg-type]
+
+
+def test_a_file_is_named_by_its_path() -> None:
+    """Who gives a connection, as to LangGraph's saver, is told so."""
+    wrong: Any = sqlite3.connect(":memory:")
+    wrong.close()
+    with pytest.raises(ConfigError, match="named by its path, not by a Connection"):
+        SqliteSaver(wrong)
 
 
 async def _expect_refused(

@@ -394,7 +394,8 @@ class CachePolicy:
     """When a node's result may be taken from the cache that its graph was compiled with.
 
     What is kept is what the node returned: its updates, and where its commands go. Its conditional
-    edges look at the state anew each time. Errors and questions are never kept.
+    edges look at the state anew each time. Errors and questions are never kept, nor what a node
+    returned that has put something into an atomic store.
 
     Attributes:
         key_func: what of the node's input the result depends on: gets the input (of a task: its

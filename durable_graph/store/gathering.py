@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from durable_graph.decisions.items import Layered, Pending, Write
+from durable_graph.decisions.items import Layered, Pending, Place, Write
 from durable_graph.decisions.lifetimes import TTLConfig
 from durable_graph.errors import StoreError
 from durable_graph.ports.items import ItemsCapabilities
@@ -36,6 +37,7 @@ class Gathering(BaseStore):
         self._below = below
         self._settle = settle
         self._pending = Pending()
+        self._lock = threading.Lock()
         self._closed = False
         self.supports_ttl: bool = store.supports_ttl
         self.ttl_config: TTLConfig | None = store.ttl_config
@@ -54,25 +56,49 @@ class Gathering(BaseStore):
         Raises:
             StoreError: the node's execution is over.
         """
+        given = list(ops)
         await self._settle()
-        # On a copy: of a batch that fails nothing may be left, and others may be under way.
-        before = dict(self._pending.writes)
-        batch = Pending(dict(before))
-        seen = Layered(self._below, batch) if self._below.writes else batch
-        results = await self._store.through(seen, ops)
-        own = {place: write for place, write in batch.writes.items() if write != before.get(place)}
-        # It is compared once more when it is written; but here the node can still act on it.
-        await self._store.check(
-            [
-                write
-                for place, write in own.items()
-                if write.expects is not None and place not in self._below.writes
-            ]
-        )
-        if own:
+        while True:
+            # On a copy: of a batch that fails nothing may be left, and others may be under way.
+            before = dict(self._pending.writes)
+            batch = Pending(dict(before))
+            seen = Layered(self._below, batch) if self._below.writes else batch
+            results = await self._store.through(seen, given)
+            own = {at: write for at, write in batch.writes.items() if write != before.get(at)}
+            # It is compared once more when it is written; but here the node can still act on it.
+            await self._store.check(
+                [
+                    write
+                    for place, write in own.items()
+                    if write.expects is not None and place not in self._below.writes
+                ]
+            )
+            # What another batch has put meanwhile into one of the same places, this one has to see.
+            if self._added(own, before):
+                return results
+
+    def _added(self, own: Mapping[Place, Write], before: Mapping[Place, Write]) -> bool:
+        """Take in what a batch has put, if what it was made upon is still there."""
+        if not own:
+            return True
+        with self._lock:  # the threads of a synchronous node may have a loop each
             self._check_open()
-            self._pending.writes.update(own)
-        return results
+            writes = self._pending.writes
+            if any(writes.get(place) is not before.get(place) for place in own):
+                return False
+            writes.update(own)
+            return True
+
+    def seen(self) -> Pending:
+        """What is seen here that is not stored, as of now."""
+        below = Pending(dict(self._below.writes))
+        below.merge(list(self._pending.writes.values()))
+        return below
+
+    @property
+    def puts(self) -> bool:
+        """Whether something was put."""
+        return bool(self._pending.writes)
 
     def take(self) -> Sequence[Write]:
         """What was put, to be stored; nothing can be put any more."""

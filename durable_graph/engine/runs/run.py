@@ -7,7 +7,7 @@ happened, go on. What results *mean* is decided in `durable_graph.decisions`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +38,7 @@ from durable_graph.errors import (
     GraphInterrupt,
     GraphRecursionError,
     InvalidUpdateError,
+    StoreConflictError,
 )
 from durable_graph.log.delta import SAME, Encoded, diff, flat
 from durable_graph.log.fold import Due, Scope
@@ -335,6 +336,7 @@ class Run:
         if last or live.log is None:
             self._unwritten.append(outcome)
             return
+        self._check_puts()
         puts = gathered.take(outcome.index) if gathered is not None else ()
         receipt = live.write_results([outcome], puts=puts)
         try:
@@ -350,9 +352,10 @@ class Run:
         live, scope, log = self.live, self.live.scope, self.live.log
         results = [(due.node, scope.outcomes[index]) for index, due in enumerate(scope.due)]
         try:
+            self._check_puts()
             delta, after = live.change(results)
         except InvalidUpdateError as error:
-            self._refuse(error)
+            self._refuse(error, error.tasks)
             await self.stop(error)
             raise
         if live.definition.fading:
@@ -404,11 +407,26 @@ class Run:
             await self.live.log.flush()
         self.teller.release()
 
-    def _refuse(self, error: InvalidUpdateError) -> None:
+    def _check_puts(self) -> None:
+        """See that what is to be put next agrees with what waits to be written before it.
+
+        Once the state has moved on it would be too late: the result would stay, and without them.
+
+        Raises:
+            StoreConflictError: it does not; the tasks that have put it are to run again.
+        """
+        gathered, log = self._gathered, self.live.log
+        if gathered is None or log is None:
+            return
+        try:
+            gathered.check(log)
+        except StoreConflictError as error:
+            self._refuse(error, gathered.ready)
+            raise
+
+    def _refuse(self, error: Exception, tasks: Collection[int]) -> None:
         """Results that cannot be taken in are failures: going on runs their tasks again."""
-        refused = [
-            Outcome(index, error=describe(error), attempts=1) for index in sorted(error.tasks)
-        ]
+        refused = [Outcome(index, error=describe(error), attempts=1) for index in sorted(tasks)]
         self.live.scope.record(refused)
         self._unwritten += refused
         if self._gathered is not None:
@@ -474,6 +492,7 @@ class Run:
     def _write_down(self) -> None:
         """Results that would ride in the superstep's commit get a record of their own."""
         if self._unwritten:
+            self._check_puts()
             results, self._unwritten = self._unwritten, []
             puts = self._gathered.take_all() if self._gathered is not None else ()
             self.live.write_results(results, self._failures, puts=puts)

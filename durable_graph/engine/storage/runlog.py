@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -79,13 +79,16 @@ class _Pending:
             StoreConflictError: a version is expected, and what waits is of another.
         """
         others = tuple(other for other in self.puts if other.items is not puts.items)
+        self.puts = (*others, self.with_puts(puts))
+
+    def with_puts(self, puts: Puts) -> Puts:
+        """What would wait for that storage then; see `put`."""
         merged = StorePending()
         for waiting in self.puts:
             if waiting.items is puts.items:
                 merged.merge(waiting.writes)
         merged.merge(puts.writes)
-        together = replace(puts, writes=tuple(merged.writes.values()))
-        self.puts = (*others, together)
+        return replace(puts, writes=tuple(merged.writes.values()))
 
     def land(self) -> None:
         """Its fate is known: wake up who waits for it."""
@@ -276,6 +279,15 @@ class RunLog:
             receipt = Receipt(self._end, 0, now)
         pending.receipts.append(receipt)
         return receipt
+
+    def check_puts(self, puts: Iterable[Puts]) -> None:
+        """See that these could be put with what is appended next.
+
+        Raises:
+            StoreConflictError: a version is expected, and what waits is of another.
+        """
+        for each in puts:
+            self._pending.with_puts(each)
 
     def keep_only(self, blobs: Collection[str]) -> None:
         """Leave out the other large values that wait: what is to be written has no use for them."""

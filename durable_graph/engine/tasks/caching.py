@@ -61,6 +61,10 @@ class Slot:
         except UnstorableValueError as error:
             self._warn(f"What it returned cannot be kept: {error}.")
 
+    def decline(self, why: str) -> None:
+        """Keep nothing, since it would not be all of the result."""
+        self._warn(why)
+
     async def keep(self) -> bool:
         """Keep what was taken down; returns whether there was nothing, since the cache had it."""
         if self._packed is not None:

@@ -296,6 +296,9 @@ async def _call_by_policy(
         result = _result_of(run, task, node, returned)
     except ParentCommand:  # out of here it would look like one that a graph within meant for us
         return returned
+    if task.gathering is not None and task.gathering.puts:
+        task.slot.decline("What it puts into an atomic store would be missing from what is kept.")
+        return result
     # Now, before the node can change it; it is kept if it is taken in.
     task.slot.fix(partial(pack, run.live.definition, result))
     return result

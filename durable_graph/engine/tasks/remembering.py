@@ -11,6 +11,7 @@ from durable_graph.errors import StoreConflictError
 from durable_graph.ports.items import Puts, Write
 
 if TYPE_CHECKING:
+    from durable_graph.engine.storage.runlog import RunLog
     from durable_graph.engine.tasks.context import TaskContext
     from durable_graph.store import BaseStore
 
@@ -29,9 +30,21 @@ def store_of(task: TaskContext) -> BaseStore | None:
         return given
     if task.gathering is None:
         host: Any = task.host
-        task.gathering = store.gathering(host.root.gathered.below(), host.root.settle_puts)
+        task.gathering = store.gathering(_below(host), host.root.settle_puts)
     gathering: BaseStore = task.gathering
     return gathering
+
+
+def _below(host: Any) -> Pending:
+    """What a run's executions see that is not stored: of a graph whose results are not written at
+    all, also what the execution that has called it, and its own before, have put."""
+    if host.live.log is None and host.caller is not None:
+        above: Any = store_of(host.caller)
+        if above is not host.caller.host.store:
+            seen: Pending = above.seen()
+            return seen
+    below: Pending = host.root.gathered.below()
+    return below
 
 
 class Gathered:
@@ -81,6 +94,20 @@ class Gathered:
     def drop(self, index: int) -> None:
         """A task's result was refused: it will run again."""
         self._ready.pop(index, None)
+
+    @property
+    def ready(self) -> list[int]:
+        """The tasks of which something is to be written next."""
+        return list(self._ready)
+
+    def check(self, log: RunLog) -> None:
+        """See that it can be written along with what waits in the log.
+
+        Raises:
+            StoreConflictError: it cannot.
+        """
+        if self._ready:
+            log.check_puts(self._ready.values())
 
     def take(self, index: int) -> Sequence[Puts]:
         """What is to be written with the result of a task."""

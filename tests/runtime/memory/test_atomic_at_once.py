@@ -43,7 +43,7 @@ async def test_a_sibling_that_was_slower_runs_again(
     met, slower = asyncio.Barrier(2), asyncio.Event()
     runs: list[str] = []
 
-    async def node(name: str) -> Items:
+    async def work(name: str) -> Items:
         runs.append(name)
         again = runs.count(name) > 1
         if name == "third":
@@ -61,9 +61,15 @@ async def test_a_sibling_that_was_slower_runs_again(
         slower.set()
         return {"items": [name]}
 
+    def node(name: str) -> Any:
+        async def node(state: Items) -> Items:
+            return await work(name)
+
+        return node
+
     graph = StateGraph(Items)
     for name in ["b", "c", "third"][: 2 + waiting]:
-        graph.add_node(name, lambda state, name=name: node(name)).add_edge(START, name)
+        graph.add_node(name, node(name)).add_edge(START, name)
     made = graph.compile(saver, store=store)
     async with asyncio.timeout(20):
         with pytest.raises(StoreConflictError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from durable_graph.errors import ConfigError
+from durable_graph.errors import ConfigError, MissingExtraError
 from durable_graph.saver import InMemorySaver, Saver
 from durable_graph.store import BaseStore, InMemoryStore
 
@@ -70,11 +70,10 @@ def _maker(url: str, group: str, what: str) -> Callable[..., Any]:
         )
     try:
         make: Callable[..., Any] = entry.load()
-    except ModuleNotFoundError as error:
-        # The extra is named as its plugin is: several schemes may lead to one.
-        extra = entry.module.removeprefix("durable_graph_")
+    except MissingExtraError as error:
+        raise ConfigError(str(error)) from error
+    except ModuleNotFoundError as error:  # of a plugin that does not say so itself
         raise ConfigError(
-            f"The {what} for {scheme}:// needs the package {error.name!r}: "
-            f"pip install 'durable-graph[{extra}]'."
+            f"The {what} for {scheme}:// needs the package {error.name!r}, which is not installed."
         ) from error
     return make

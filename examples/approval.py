@@ -81,4 +81,7 @@ def main(command: str, *words: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or ["show"]))
+    if len(sys.argv) > 1:
+        main(*sys.argv[1:])
+    else:
+        print(__doc__)

@@ -1,7 +1,7 @@
 """A new version of a graph meets threads of the old one: refused by name, or migrated.
 
 python examples/new_version.py            both versions, one after the other
-python -m durable_graph.compat new_version:second sqlite:///letters.db   what would break
+python -m durable_graph.compat new_version:second sqlite:///versions.db   what would break
 """
 
 from typing import Any, TypedDict
@@ -47,7 +47,8 @@ second = StateGraph(LetterNow).add_sequence([write, send]).add_edge(START, "writ
 config: RunnableConfig = {"configurable": {"thread_id": "1"}}
 
 if __name__ == "__main__":
-    with SqliteSaver("letters.db") as saver:
+    with SqliteSaver("versions.db") as saver:
+        saver.delete_thread("1")  # of the last time that this was run
         first.compile(saver).invoke({"to": "Ada"}, config)
         try:
             second.compile(saver).invoke(Command(resume="Dear Ada"), config)

@@ -43,7 +43,7 @@ builder = StateGraph(MessagesState).add_sequence([write, send]).add_edge(START, 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with SqliteSaver("letters.db") as saver:  # one for the whole server
+    async with SqliteSaver("server.db") as saver:  # one for the whole server
         app.state.graph = builder.compile(saver)
         yield
 

@@ -18,8 +18,14 @@ It can then read, change and block nothing of other tenants, and does not learn 
 Like every role, it can still keep the server busy, and hold locks for as long as it is let.
 """
 
-from durable_graph_postgres.backend import PostgresBackend
-from durable_graph_postgres.saver import PostgresSaver, open_saver
-from durable_graph_postgres.store import PostgresStore, open_store
+from durable_graph.ports.drivers import check_driver
+
+try:
+    from durable_graph_postgres.backend import PostgresBackend
+    from durable_graph_postgres.saver import PostgresSaver, open_saver
+    from durable_graph_postgres.store import PostgresStore, open_store
+except ModuleNotFoundError:
+    check_driver("asyncpg", __name__)
+    raise
 
 __all__ = ["PostgresBackend", "PostgresSaver", "PostgresStore", "open_saver", "open_store"]

@@ -86,6 +86,7 @@ def test_a_question_waits_for_its_answer(run: Run) -> None:
 
 def test_an_approval_comes_from_another_process(run: Run) -> None:
     """One process asks and ends; others look, answer wrongly, answer, and read the record."""
+    assert "approval.py ask 250" in run("approval.py").stdout  # how it is used
     asked = run("approval.py", "ask", 250)
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.startswith("asked: {'pay': 250, 'to': 'ACME'} until 20")
@@ -107,7 +108,9 @@ def test_an_approval_that_nobody_gives(run: Run) -> None:
 
 
 def test_a_new_version_meets_a_thread_of_the_old_one(run: Run) -> None:
-    """Refused by what it lacks, then migrated; and the command says the same."""
+    """Refused by what it lacks, then migrated; each time anew, also where other examples ran."""
+    assert run("crash_and_resume.py").returncode == 0
+    assert run("new_version.py").returncode == 0
     ended = run("new_version.py")
     assert ended.returncode == 0, ended.stderr
     refused, waits, sent = ended.stdout.splitlines()

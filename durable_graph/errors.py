@@ -42,7 +42,7 @@ One base class, `DurableGraphError`; each leaf says in its message what to do ne
     │   ├── InvalidNamespaceError     a namespace that is none
     │   └── StoreConflictError        an item is not of the version that a put expects
     └── StorageError                  the storage system failed
-        ├── StorageBusyError          it stayed locked; nothing was written (also a TimeoutError)
+        ├── StorageBusyError          locked or out of reach; nothing was written (a TimeoutError)
         ├── StorageFullError          no space; nothing was written
         ├── StorageClosedError        the saver was closed, or belongs to another process
         └── OutcomeUnknownError       a write may or may not have happened
@@ -402,7 +402,8 @@ class StorageError(DurableGraphError):
 
 
 class StorageBusyError(StorageError, TimeoutError):
-    """The storage system stayed locked for the configured time; nothing was written."""
+    """The storage system stayed locked, or was not to be reached, for the configured time; nothing
+    was written, and calling again may do."""
 
 
 class StorageFullError(StorageError):

@@ -133,7 +133,9 @@ def told(error: BaseException, fate: Fate, what: str, seconds: float) -> Durable
             f"written. Try again later, or raise its capacity or busy_timeout. ({reason})"
         )
     if fate is Fate.UNREACHED:
-        return StorageError(f"{what}: the service cannot be reached; nothing was written. {reason}")
+        return StorageBusyError(
+            f"{what}: the service cannot be reached; nothing was written. {reason}"
+        )
     if isinstance(error, NoRegionError):
         return ConfigError(f"{what}: say in which region=, or set AWS_DEFAULT_REGION.")
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
@@ -150,5 +152,7 @@ def unknown(error: BaseException, what: str, *, writes: bool) -> DurableGraphErr
     """The error that a caller is told where there was no clear answer."""
     reason = str(error) or type(error).__name__
     if not writes:
-        return StorageError(f"{what}: there was no answer. {reason}")
+        return StorageBusyError(
+            f"{what}: there was no answer. Calling again does no harm. {reason}"
+        )
     return OutcomeUnknownError(f"{what}: it is not known whether it was done. {reason}")

@@ -73,7 +73,8 @@ class Service(Generic[ClientT]):
             what: what it does, for messages.
 
         Raises:
-            StorageBusyError: the service was busy for `busy_timeout` seconds.
+            StorageBusyError: the service was busy for `busy_timeout` seconds, was not to be
+                reached, or did not answer.
             StorageError: it failed otherwise.
             StorageClosedError: this was closed.
         """
@@ -88,7 +89,8 @@ class Service(Generic[ClientT]):
 
         Raises:
             OutcomeUnknownError: it was sent, and it is not known what became of it.
-            StorageBusyError: the service was busy for `busy_timeout` seconds.
+            StorageBusyError: the service was busy for `busy_timeout` seconds, or was not to be
+                reached; nothing was written.
             StorageError: it failed otherwise; nothing was written.
             StorageClosedError: this was closed.
         """

@@ -13,6 +13,7 @@ from durable_graph.errors import (
     IntegrityError,
     OutcomeUnknownError,
     StorageBusyError,
+    StorageError,
     ThreadArchivedError,
     ThreadNotFoundError,
 )
@@ -456,7 +457,12 @@ class S3Backend:
         if etag is None:
             # Whoever carries the request may have sent it twice, and tells of the second time. The
             # word in it says that it is this one.
-            stored = await self.bucket.get(key)
+            try:
+                stored = await self.bucket.get(key)
+            except StorageError as error:
+                raise OutcomeUnknownError(
+                    f"Writing to {self.bucket.url}: it is not known whether it was done. {error}"
+                ) from error
             if stored is None or stored.data != data:
                 return False
             etag = stored.etag

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from durable_graph.errors import OutcomeUnknownError, StorageError
+from durable_graph.errors import OutcomeUnknownError, StorageBusyError
 from durable_graph.ports.backend import Append, Card, Outcome, Removal, Thread
 from durable_graph.testing.contract_kit import (
     Log,
@@ -85,6 +85,21 @@ async def test_a_write_that_somebody_has_repeated_is_known_as_ours() -> None:
         before = writes(line)
         await write(backend, log, results())
         assert writes(line) - before == 1
+        await expect_log(backend, log)
+
+
+async def test_whether_it_was_ours_may_stay_unknown() -> None:
+    """Where that cannot be looked up, nobody is told that nothing was written."""
+    async with wired() as (backend, line, log):
+        append, refused = log.next(results()), said("PreconditionFailed", 412, after=True)
+        once_at_head(line, refused)
+        first = line.fault
+        line.fault = lambda call: said("InternalError", 500) if call.name == "GET" else first(call)
+        with pytest.raises(OutcomeUnknownError):
+            await backend.append([append])
+        line.fault = lambda call: None
+        assert list(await backend.append([append])) == [Outcome.APPLIED]
+        log.accept(append)
         await expect_log(backend, log)
 
 
@@ -169,7 +184,7 @@ async def test_reads_are_asked_again() -> None:
         line.times(2, "GET", Cut())
         await expect_log(backend, log)
         line.times(100, "GET", said("InternalError", 500))
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageBusyError, match="there was no answer"):
             await backend.read(log.key)
 
 

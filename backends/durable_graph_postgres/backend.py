@@ -22,6 +22,7 @@ from durable_graph.errors import (
     ThreadArchivedError,
     ThreadNotFoundError,
 )
+from durable_graph.ports.addresses import ESCAPES, cut_password
 from durable_graph.ports.backend import (
     Append,
     Capabilities,
@@ -726,15 +727,14 @@ def _where(dsn: str) -> str:
         if parts.scheme not in ("postgres", "postgresql"):  # libpq's own form may hold a password
             raise ValueError
         hosts = parts.netloc.rpartition("@")[2]
-        if "@" in parts.path:  # so the password has a slash, and is where the host should be
+        if cut_password(parts):
             raise ValueError
         for host in hosts.split(","):  # several, of which the primary is looked for
             _ = urlsplit(f"//{host}").port
     except ValueError:  # which might show the password
         raise ConfigError(
             "A database is at postgresql://user:password@host:port/database, with ports from 1 to "
-            "65535; several hosts are host1:port,host2:port. In name and password, write / as %2F "
-            "and @ as %40."
+            f"65535; several hosts are host1:port,host2:port. {ESCAPES}"
         ) from None
     return f"{parts.scheme}://{hosts}{parts.path}"
 

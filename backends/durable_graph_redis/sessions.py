@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from durable_graph.errors import ConfigError
+from durable_graph.ports.addresses import ESCAPES, cut_password
 from durable_graph.ports.loops import PerLoop
 from durable_graph_redis.greeting import Durability, Greeting, IsClusterError
 from durable_graph_redis.keys import checked_prefix
@@ -302,8 +303,12 @@ def _where(url: str) -> str:
         )
     try:
         address = f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
-    except ValueError as error:
-        raise ConfigError(f"The port in the URL of Redis is no number: {error}.") from error
+        if cut_password(parts):
+            raise ValueError
+    except ValueError:  # which might show the password
+        raise ConfigError(
+            f"Redis is at redis://user:password@host:port/0, with a port from 1 to 65535. {ESCAPES}"
+        ) from None
     try:
         pool: Any = ConnectionPool.from_url(url)  # not all of it has types
         pool.make_connection()  # which is not opened

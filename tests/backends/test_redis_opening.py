@@ -304,7 +304,7 @@ async def test_a_client_of_one_node_of_a_cluster_is_refused() -> None:
         ({}, "by a URL, or else by client="),
         ({"url": "redis://a", "client": Redis}, "by a URL, or else by client="),
         ({"url": "http://a"}, "and not at http://"),
-        ({"url": "redis://a:b"}, "is no number"),
+        ({"url": "redis://a:b"}, "a port from 1 to 65535"),
         ({"url": "redis://a/threads"}, "is a number"),
         ({"url": "redis://a?socket_timeout=b"}, "socket_timeout"),
         ({"url": "redis://a?colour=green"}, "argument 'colour'"),
@@ -321,6 +321,21 @@ def test_arguments_that_make_no_sense_are_refused(options: dict[str, Any], says:
     """At once, before anything is connected to."""
     with pytest.raises(ConfigError, match=says):
         RedisSaver(**options)
+
+
+@pytest.mark.parametrize("password", ["sec/ret", "1/sec", "1?sec", "1#sec"])
+def test_a_password_that_cuts_an_address_is_not_shown(password: str) -> None:
+    """Nor is a part of it taken for a host or a port; it is said how to write it."""
+    with pytest.raises(ConfigError, match="write / as %2F") as raised:
+        RedisSaver(f"redis://:{password}@host:6379/0")
+    assert "sec" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize("url", ["unix:///run/@redis", "redis:///0", "redis://a@b:c@host/0"])
+def test_an_at_sign_elsewhere_is_none_of_a_password(url: str) -> None:
+    """What is sound is not refused for the looks of it."""
+    assert "c@" not in repr(RedisSaver(url))
 
 
 async def test_clients_of_one_loop_are_refused() -> None:

@@ -196,7 +196,9 @@ class Saver(Keeper, SyncSaver):
 
         Raises:
             ConfigError: this saver does not encrypt.
-            DecryptionError: a key is not known here.
+            DecryptionError: of some threads, a key is not known here or the secret was altered.
+                They are named; all others were looked at.
+            IntegrityError: the same for threads that are damaged.
         """
         self.check_usable()
         return await rotate_keys(self, thread_ids)

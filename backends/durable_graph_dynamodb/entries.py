@@ -26,6 +26,7 @@ from durable_graph.ports.items import (
     Namespace,
     Place,
     checksum,
+    damaged,
     pack_vectors,
     unpack_vectors,
 )
@@ -118,7 +119,8 @@ class Stored:
                 )
         except (ValueError, TypeError, LookupError, AttributeError):
             pass
-        raise _damaged(item)
+        at = f"{item.get('sk')!r:.500} of {item.get('pk')!r:.500}"
+        raise IntegrityError(f"The item stored under {item.get('key')!r:.200}, {at}, is damaged.")
 
     @property
     def order(self) -> tuple[int, Namespace, str]:
@@ -258,10 +260,6 @@ def entry_of(stored: Stored, item: Item, body: bytes | None = None) -> Entry:
         entry = replace(entry, value=body[: item["size"]])
         if checksum(entry) == item["crc"]:
             return replace(entry, vectors=unpack_vectors(body[item["size"] :]))
-    except (struct.error, ValueError, TypeError, LookupError):
+    except (struct.error, ValueError, TypeError, LookupError, IntegrityError):
         pass
-    raise _damaged(item)
-
-
-def _damaged(item: Item) -> IntegrityError:
-    return IntegrityError(f"The stored item under {item.get('key')!r:.200} is damaged.")
+    raise damaged(*stored.place, stored.version)

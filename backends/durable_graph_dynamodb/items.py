@@ -17,7 +17,14 @@ from typing import Final
 
 from durable_graph.errors import IntegrityError, StorageBusyError, StorageError, StoreError
 from durable_graph.ports.clock import Chance
-from durable_graph.ports.items import Entry, ItemsCapabilities, Namespace, Place, Write
+from durable_graph.ports.items import (
+    Entry,
+    ItemsCapabilities,
+    Namespace,
+    Place,
+    Write,
+    damaged,
+)
 from durable_graph_aws import to_its_end, together
 from durable_graph_dynamodb.changes import Change, Changes
 from durable_graph_dynamodb.collecting import Collector
@@ -119,7 +126,7 @@ class DynamoDBItems:
                 if body is not None:
                     found[key] = entry_of(one, items[key], body)
                 elif missed.get(key) == one.version:
-                    raise IntegrityError(f"Of the item under {key[1]!r:.200} something is missing.")
+                    raise damaged(*one.place, one.version)
                 else:  # it may have been replaced just now
                     missed[key] = one.version
                     left.append(key)
@@ -306,7 +313,9 @@ class DynamoDBItems:
     # -- ends --------------------------------------------------------------------------------------
 
     async def prolong(self, entries: Sequence[tuple[Entry, float]], now: float) -> None:
-        await to_its_end(self._prolong(entries))
+        # What has expired since it was read is gone, though it may not be removed yet.
+        living = [(entry, ends) for entry, ends in entries if entry.lives(now)]
+        await to_its_end(self._prolong(living))
 
     async def _prolong(self, entries: Sequence[tuple[Entry, float]]) -> None:
         await self._table.open()
@@ -314,7 +323,9 @@ class DynamoDBItems:
 
         async def one(prolonged: tuple[Entry, float]) -> None:
             entry, ends = prolonged
-            same = Where(equal={"version": entry.version}, absent=("gone",))
+            # By its end, too: who has prolonged it meanwhile has done so for longer.
+            found = {"version": entry.version, "ends": repr(entry.expires)}
+            same = Where(equal=found, absent=("gone",))
             update = Update(*key_of(entry.place), {"ends": repr(ends)}, same)
             await self._table.write(update, "Prolonging an item")
 

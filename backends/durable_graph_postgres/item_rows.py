@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from durable_graph.errors import IntegrityError
-from durable_graph.ports.items import Entry, checksum, from_bytes, unpack_vectors
+from durable_graph.ports.items import Entry, checksum, damaged, from_bytes, unpack_vectors
 
 __all__ = ["item_checksum", "to_item"]
 
@@ -24,18 +25,10 @@ def to_item(row: Sequence[Any]) -> Entry:
     Raises:
         IntegrityError: it is not what was written.
     """
-    namespace, key, version, created, updated, ttl, expires, crc, value, vectors = row
-    entry = Entry(
-        from_bytes(namespace),
-        key,
-        value,
-        version,
-        created,
-        updated,
-        ttl,
-        expires,
-        unpack_vectors(vectors),
-    )
-    if item_checksum(entry) != crc:
-        raise IntegrityError(f"The stored item under {key!r:.200} is damaged.")
-    return entry
+    stored, key, version, created, updated, ttl, expires, crc, value, vectors = row
+    namespace = from_bytes(stored)
+    entry = Entry(namespace, key, value, version, created, updated, ttl, expires)
+    if item_checksum(entry) == crc:
+        with suppress(IntegrityError):
+            return replace(entry, vectors=unpack_vectors(vectors))
+    raise damaged(namespace, key, version)

@@ -23,6 +23,7 @@ from durable_graph.ports.items import (
     Write,
     beneath,
     checksum,
+    damaged,
     from_bytes,
     pack_vectors,
     to_bytes,
@@ -102,7 +103,8 @@ class RedisItems:
             for member, value, ends, packed in zip(
                 members, told[1::4], told[2::4], told[3::4], strict=True
             ):
-                entry = _entry(_place(member[_VERSION:]), value or b"", ends, packed)
+                place, version = _place(member[_VERSION:]), member[:_VERSION]
+                entry = _entry(place, value or b"", ends, packed, version)
                 if entry.lives(now):
                     found.append(entry)
             if len(members) < wanted:
@@ -203,7 +205,10 @@ def _value(entry: Entry) -> bytes:
     return _digits(entry.version) + parts + entry.value
 
 
-def _entry(place: Place, value: bytes, ends: bytes | None, packed: bytes | None) -> Entry:
+def _entry(
+    place: Place, value: bytes, ends: bytes | None, packed: bytes | None, listed: bytes = b""
+) -> Entry:
+    """An entry of what is stored of it; `listed` is the version that it has in lists."""
     try:
         created, updated, ttl, crc = _PARTS.unpack_from(value, _VERSION)
         entry = Entry(
@@ -218,9 +223,13 @@ def _entry(place: Place, value: bytes, ends: bytes | None, packed: bytes | None)
         )
         if _crc(entry) == crc:
             return entry
-    except (struct.error, ValueError):
+    except (struct.error, ValueError, IntegrityError):
         pass
-    raise IntegrityError(f"The stored item under {place[1]!r:.200} is damaged.")
+    try:
+        version: int | None = int(listed or value[:_VERSION], 16)
+    except ValueError:
+        version = None
+    raise damaged(*place, version)
 
 
 def _crc(entry: Entry) -> int:

@@ -163,7 +163,7 @@ class SqliteBackend:
                 _refuse_archived(db, thread)
                 return None
             row, head = found
-            messages = [to_message(m) for m in db.execute(QUERIES["waiting"], (row,))]
+            messages = [to_message(m) for m in db.execute(QUERIES["waiting"], (row,)).fetchall()]
             if checkpoint is None:
                 known = unless is not None and unless == Position.of(head)
                 records = [] if known else read_records(db, row, head.seq, head.path)
@@ -239,9 +239,10 @@ class SqliteBackend:
         }
 
         def work(db: sqlite3.Connection) -> list[Thread]:
-            rows = db.execute(QUERIES["threads"], wanted)
-            every = (_thread(query.tenant, row) for row in rows)
-            return list(islice(filter(query.wants, every), query.limit + 1))
+            # A cursor that an error keeps open would show what there was then for ever after.
+            with contextlib.closing(db.execute(QUERIES["threads"], wanted)) as rows:
+                every = (_thread(query.tenant, row) for row in rows)
+                return list(islice(filter(query.wants, every), query.limit + 1))
 
         found = await self._file.look(work)
         page = found[: query.limit]
@@ -334,7 +335,7 @@ class SqliteBackend:
     def _processes(self, db: sqlite3.Connection) -> list[Liveness]:
         now = self._clock.monotonic()
         found = []
-        for row in db.execute(QUERIES["processes"]):
+        for row in db.execute(QUERIES["processes"]).fetchall():
             known = to_process(row)
             if known is None:
                 continue

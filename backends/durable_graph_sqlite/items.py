@@ -15,6 +15,7 @@ from durable_graph.ports.items import (
     Write,
     beneath,
     checksum,
+    damaged,
     from_bytes,
     pack_vectors,
     to_bytes,
@@ -72,7 +73,8 @@ class SqliteItems:
         query = ITEM_QUERIES["scan_vectors" if vectors else "scan"]
 
         def work(db: sqlite3.Connection) -> list[Entry]:
-            return [_to_entry(row) for row in db.execute(query, bounds)]
+            # Whole: a cursor that an error keeps open would show what there was then ever after.
+            return [_to_entry(row) for row in db.execute(query, bounds).fetchall()]
 
         return await self.file.look(work)
 
@@ -179,10 +181,11 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _to_entry(row: Sequence[Any]) -> Entry:
-    namespace, key, version, created, updated, ttl, expires, crc, value, vectors = row
+    stored, key, version, created, updated, ttl, expires, crc, value, vectors = row
+    namespace = from_bytes(stored)
     try:
         entry = Entry(
-            from_bytes(namespace),
+            namespace,
             key,
             value,
             version,
@@ -194,6 +197,6 @@ def _to_entry(row: Sequence[Any]) -> Entry:
         )
         if checksum(entry) == crc:
             return entry
-    except (AttributeError, TypeError, ValueError):  # a column of another type than was stored
-        pass
-    raise IntegrityError(f"The stored item under {key!r:.200} is damaged.")
+    except (AttributeError, TypeError, ValueError, IntegrityError):
+        pass  # a column of another type than was stored, or vectors that are none
+    raise damaged(namespace, key, version)

@@ -19,8 +19,9 @@ from typing import Final
 from durable_graph.encryption.envelope import KEY_SIZE, NotSealedError, Opener, binding, derived
 from durable_graph.encryption.keyring import pack, unpack
 from durable_graph.encryption.keys import KeyProvider
-from durable_graph.errors import DecryptionError, StorageError
+from durable_graph.errors import DecryptionError, IntegrityError, StorageError
 from durable_graph.ports.items import (
+    DamagedItemError,
     Entry,
     Items,
     ItemsCapabilities,
@@ -40,6 +41,7 @@ _PURPOSE: Final = b"durable_graph: values of a store"
 # enough that the provider need not be asked.
 _USES: Final = 1_000_000
 _PAGE: Final = 200
+_TOLD: Final = 20
 
 
 @dataclass(slots=True)
@@ -130,22 +132,44 @@ class EncryptedItems:
 
     async def rotate(self, now: float) -> int:
         """Encrypt anew what is not under the provider's current key, and is not changed meanwhile;
-        returns how many entries it was.
+        returns how many entries it was. What cannot be read is in nobody's way.
 
         Raises:
-            DecryptionError: a key is not known here.
+            DecryptionError: some were altered, or a key is not known here; all others are done.
+            IntegrityError: some are damaged; all others are done.
         """
-        changed, after = 0, None
+        changed, after, limit = 0, None, _PAGE
+        failed: list[tuple[Place, IntegrityError]] = []
         while True:
-            page = await self.inner.scan((), now, limit=_PAGE, after=after, vectors=True)
-            old = [entry for entry in page if not self._is_current(entry)]
-            for entry in await self._opened(old):
+            try:
+                page = await self.inner.scan((), now, limit=limit, after=after, vectors=True)
+            except DamagedItemError as error:
+                # Up to it page by page, each half as long, and then on after it.
+                if limit > 1:
+                    limit //= 2
+                    continue
+                failed.append((error.entry.place, error))
+                after, limit = error.entry, _PAGE
+                continue
+            for entry in page:
                 # One by one: what one of them is refused for is nothing to the others.
-                write = Write(entry.place, entry, entry.version)
-                changed += not await self.apply([write], now)
-            if len(page) < _PAGE:
-                return changed
-            after = page[-1]
+                try:
+                    changed += await self._rotate(entry, now)
+                except IntegrityError as error:
+                    failed.append((entry.place, error))
+            if len(page) < limit:
+                break
+            after, limit = page[-1], min(limit * 2, _PAGE)
+        if failed:
+            raise _not_rotated(failed, changed)
+        return changed
+
+    async def _rotate(self, entry: Entry, now: float) -> bool:
+        """Encrypt an entry anew, if need be; returns whether that is done."""
+        if self._is_current(entry):
+            return False
+        write = Write(entry.place, await self._open(entry), entry.version)
+        return not await self.apply([write], now)
 
     def _is_current(self, entry: Entry) -> bool:
         try:
@@ -257,6 +281,20 @@ def _undecryptable(entry: Entry) -> DecryptionError:
         f"What is stored under {entry.key!r} in {entry.namespace!r} cannot be decrypted: it was "
         f"altered or moved, is not encrypted, or its key is not among those that are known here."
     )
+
+
+def _not_rotated(failed: Sequence[tuple[Place, IntegrityError]], changed: int) -> IntegrityError:
+    (_, first), *_ = failed
+    if len(failed) == 1:
+        return first
+    told = ", ".join(f"{key!r} in {namespace!r}" for (namespace, key), _ in failed[:_TOLD])
+    more = f" and {len(failed) - _TOLD} more" if len(failed) > _TOLD else ""
+    text = (
+        f"{len(failed)} of the stored items stay as they are, since they cannot be read: "
+        f"{told}{more}. All others are under the current key now, {changed} of them newly. "
+        f"Restore those, or put or delete them anew, before the older keys go. {first}"
+    )
+    return DecryptionError(text) if isinstance(first, DecryptionError) else IntegrityError(text)
 
 
 def _unreachable(error: Exception) -> StorageError:

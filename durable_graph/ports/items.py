@@ -10,13 +10,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from durable_graph.decisions.items import ABSENT, Entry, Namespace, Place, Write
 from durable_graph.errors import IntegrityError
 
 __all__ = [
     "ABSENT",
+    "DamagedItemError",
     "Entry",
     "Items",
     "ItemsCapabilities",
@@ -28,6 +29,7 @@ __all__ = [
     "Write",
     "beneath",
     "checksum",
+    "damaged",
     "from_bytes",
     "pack_vectors",
     "to_bytes",
@@ -57,11 +59,26 @@ class ItemsCapabilities:
     ranks: bool = False
 
 
+class DamagedItemError(IntegrityError):
+    """An entry is not what was written, where it is known which.
+
+    Attributes:
+        entry: its place and version, as they are stored.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        super().__init__(
+            f"What is stored under {entry.key!r:.200} in {entry.namespace!r:.500} is damaged."
+        )
+
+
 class Items(Protocol):
     """Holds entries under namespace and key.
 
     An instance can be used from several event loops, and opens what it needs on first use. Every
-    method may raise `StorageError` and its leaves. Cancelling a call never tears a write apart.
+    method may raise `StorageError` and its leaves, and those that read `IntegrityError`.
+    Cancelling a call never tears a write apart.
 
     Each call is told the time. What has expired by then is not there: it is neither found, nor
     does a write meet it. Versions, values and vectors mean nothing to storage; words and keys are
@@ -94,6 +111,9 @@ class Items(Protocol):
             limit: how many; fewer only if there are no more.
             after: the last entry of the page before.
             vectors: whether their vectors are needed.
+
+        Raises:
+            DamagedItemError: one of them is damaged; whoever can do without it goes on after it.
         """
         ...
 
@@ -235,6 +255,13 @@ def beneath(prefix: Namespace) -> tuple[bytes, bytes]:
     """The bytes of a namespace and all beneath it: from the one on, and before the other."""
     first = to_bytes(prefix)
     return first, first + b"\xff"  # a byte that is in no text
+
+
+def damaged(namespace: Namespace, key: Any, version: Any) -> IntegrityError:
+    """The error for an entry that is not what was written; of key and version, what is stored."""
+    if type(key) is str and type(version) is int:
+        return DamagedItemError(Entry(namespace, key, b"", version, 0.0, 0.0))
+    return IntegrityError(f"What is stored under {key!r:.200} in {namespace!r:.500} is damaged.")
 
 
 def pack_vectors(vectors: Sequence[bytes]) -> bytes | None:

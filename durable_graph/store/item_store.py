@@ -150,7 +150,9 @@ class ItemStore(BaseStore):
 
         Raises:
             ConfigError: this store does not encrypt.
-            DecryptionError: a key is not known here.
+            DecryptionError: some items were altered, or a key is not known here. They are named;
+                all others are done.
+            IntegrityError: the same for items that are damaged.
         """
         if not isinstance(self.items, EncryptedItems):
             raise ConfigError(

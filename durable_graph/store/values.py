@@ -40,7 +40,10 @@ class Values:
         Raises:
             IntegrityError: it is damaged.
         """
-        value = self._codec.decode(stored)
+        try:
+            value = self._codec.decode(stored)
+        except IntegrityError as error:
+            raise type(error)(f"{error} It is under {key!r} in {namespace!r}.") from error
         if type(value) is not dict:
             raise IntegrityError(f"What is stored under {key!r} in {namespace!r} is no dict.")
         return value

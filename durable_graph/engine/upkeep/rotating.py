@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from durable_graph.encryption.backend import EncryptedBackend
 from durable_graph.engine.ownership.keeper import Keeper
-from durable_graph.errors import ConfigError, ThreadBusyError
+from durable_graph.errors import ConfigError, DecryptionError, IntegrityError, ThreadBusyError
 from durable_graph.log.records import Mark, ThreadKey
 from durable_graph.log.seal import Draft, seal
 from durable_graph.ports.backend import Append, Head, Outcome, Position, ThreadQuery
@@ -14,6 +14,7 @@ from durable_graph.ports.backend import Append, Head, Outcome, Position, ThreadQ
 __all__ = ["rotate_keys"]
 
 _PAGE = 100
+_TOLD = 20
 # How often a thread that changes while it is looked at is looked at again.
 _TRIES = 10
 
@@ -31,7 +32,31 @@ async def rotate_keys(keeper: Keeper, thread_ids: Iterable[str] | None) -> list[
         keys = [key async for key in _all(keeper)]
     else:
         keys = [keeper.key(thread_id) for thread_id in thread_ids]
-    return [key.thread for key in keys if not await _rotate(keeper, backend, key)]
+    older: list[str] = []
+    failed: list[tuple[str, IntegrityError]] = []
+    for key in keys:
+        # What cannot be read of one is nothing to the others.
+        try:
+            if not await _rotate(keeper, backend, key):
+                older.append(key.thread)
+        except IntegrityError as error:
+            failed.append((key.thread, error))
+    if failed:
+        raise _not_rotated(failed, older)
+    return older
+
+
+def _not_rotated(failed: Sequence[tuple[str, IntegrityError]], older: list[str]) -> IntegrityError:
+    (_, first), *_ = failed
+    if len(failed) == 1 and not older:
+        return first
+    told = ", ".join(repr(name) for name, _ in failed[:_TOLD])
+    more = f" and {len(failed) - _TOLD} more" if len(failed) > _TOLD else ""
+    text = (
+        f"{len(failed)} threads stay as they are, since they cannot be read: {told}{more}. All "
+        f"others were looked at, and {len(older)} of them have an older key still. {first}"
+    )
+    return DecryptionError(text) if isinstance(first, DecryptionError) else IntegrityError(text)
 
 
 async def _all(keeper: Keeper) -> AsyncIterator[ThreadKey]:

@@ -113,7 +113,7 @@ def options_of(url: str, *, form: str, extra: tuple[str, ...] = ()) -> tuple[str
         )
     parts = urlsplit(url)
     name = unquote(parts.netloc + parts.path).strip("/")
-    if not name or "@" in parts.netloc:
+    if not name or "@" in parts.netloc + parts.path:
         raise ConfigError(f"A URL looks like {form}; credentials come from the environment.")
     allowed = {"region", "endpoint", "connections", *_NUMBERS, *extra}
     options: dict[str, Any] = {}

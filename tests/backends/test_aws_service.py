@@ -309,6 +309,7 @@ def test_what_is_no_url_is_refused() -> None:
     [
         ("s3://", "looks like s3://bucket"),
         ("s3://key:secret@bucket", "environment"),
+        ("s3://key:sec/ret@bucket", "environment"),
         ("s3://bucket?acces=1", "'acces'"),
         ("s3://bucket?read_timeout=soon", "no number"),
         ("s3://bucket?access_key_id=1", "no option"),

@@ -46,6 +46,7 @@ from durable_graph.ports.backend import (
 from durable_graph.ports.clock import Clock, SystemClock
 from durable_graph.ports.items import Items
 from durable_graph.ports.loops import PerLoop
+from durable_graph.ports.owned import nobody_cancels
 from durable_graph.ports.paging import cursor_of, place_of
 from durable_graph.ports.rows import head_values, until_commit
 from durable_graph_postgres.connections import Connections, Lent, Source, terminate
@@ -528,14 +529,17 @@ class PostgresBackend:
     ) -> T:
         """Do something on a connection, to its end.
 
-        It is a task of its own: cancelling asyncpg would leave the connection to somebody who
-        asks the server to stop, and the caller without a way to know when it has. So whoever is
-        cancelled waits for the end, and what he does next comes after it.
+        Where somebody may cancel it, it is a task of its own: cancelling asyncpg would leave the
+        connection to somebody who asks the server to stop, and the caller without a way to know
+        when it has. So whoever is cancelled waits for the end, and what he does next comes after
+        it.
         """
         if self._pool is not None and (home := self._home_of_pool()) is not None:
             return await self._at_home(home, work, writes=writes, limit=limit)
         source = await self._sources.get()
         doing = self._on_connection(source, work, writes, limit or self._call_timeout)
+        if nobody_cancels():
+            return await doing
         loop = asyncio.get_running_loop()
         # Not `asyncio.shield`, which takes the loop one turn more.
         answer: asyncio.Future[T] = loop.create_future()

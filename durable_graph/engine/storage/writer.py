@@ -25,6 +25,7 @@ from durable_graph.errors import (
     StorageError,
     UnsupportedError,
 )
+from durable_graph.ports import owned
 from durable_graph.ports.backend import Append, Backend, Outcome, Position, ThreadKey
 from durable_graph.ports.limits import check_append, unquestioned
 
@@ -214,7 +215,7 @@ class Writer:
     def request(self, log: RunLog) -> None:
         """Have what a log has waiting written soon; the log is told when it is."""
         if log.bulky or not self._lanes:  # nobody else is to wait until what is large is sealed
-            self.own(self._flush([log]))
+            self._keep(owned.start(self._flush([log])))
             return
         self._queue.append(log)
         if not self._starting and self._flushing < self._lanes:
@@ -227,14 +228,16 @@ class Writer:
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something to its end, whoever waits for it."""
-        task = asyncio.get_running_loop().create_task(work)
+        self._keep(asyncio.get_running_loop().create_task(work))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _open_lane(self) -> None:
         self._flushing += 1
         self._starting = True
-        self.own(self._flush_queue())
+        self._keep(owned.start(self._flush_queue()))
 
     async def _flush_queue(self) -> None:
         self._starting = False

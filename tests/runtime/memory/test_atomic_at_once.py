@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -183,9 +184,10 @@ async def test_what_is_refused_with_its_superstep_leaves_nothing(
         return {"last": 1}
 
     async def second(state: Items) -> Items:
-        async with asyncio.timeout(1):
-            while await others.aget(HOME, "first") is None:
-                await asyncio.sleep(0)
+        with suppress(TimeoutError):  # once it is mended, nothing comes
+            async with asyncio.timeout(1):
+                while await others.aget(HOME, "first") is None:
+                    await asyncio.sleep(0)
         return {"last": 2}
 
     graph = StateGraph(Items).add_node(first).add_node(second)

@@ -2,7 +2,7 @@
 
 from durable_graph_aws.errors import NothingDoneError, code_of
 from durable_graph_aws.options import AwsOptions, options_of
-from durable_graph_aws.service import Service, first_told, to_its_end, together
+from durable_graph_aws.service import Service, first_told, together
 
 __all__ = [
     "AwsOptions",
@@ -11,6 +11,5 @@ __all__ = [
     "code_of",
     "first_told",
     "options_of",
-    "to_its_end",
     "together",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from durable_graph.errors import OutcomeUnknownError
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
@@ -15,7 +15,7 @@ from durable_graph_aws.options import AwsOptions
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
 
-__all__ = ["Service", "first_told", "to_its_end", "together"]
+__all__ = ["Service", "first_told", "together"]
 
 T = TypeVar("T")
 ThingT = TypeVar("ThingT")
@@ -130,25 +130,6 @@ class Service(Generic[ClientT]):
         if fate is Fate.UNREACHED or (fate is Fate.UNKNOWN and not writes):
             return tries < _TRIES
         return False
-
-
-async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
-    """Make a call to its end even if the caller is cancelled, who is told only then.
-
-    Else what has been sent could take effect after somebody has looked whether it did.
-    """
-    task = asyncio.ensure_future(call)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # nobody is told, and nobody need be
-    raise cancelled
 
 
 async def together(

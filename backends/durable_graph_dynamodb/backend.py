@@ -35,7 +35,8 @@ from durable_graph.ports.backend import (
     next_card,
 )
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
-from durable_graph_aws import AwsOptions, Service, to_its_end, together
+from durable_graph.ports.shielded import to_its_end
+from durable_graph_aws import AwsOptions, Service, together
 from durable_graph_dynamodb.appending import (
     NOTHING,
     Seen,

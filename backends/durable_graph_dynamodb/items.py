@@ -25,7 +25,8 @@ from durable_graph.ports.items import (
     Write,
     damaged,
 )
-from durable_graph_aws import to_its_end, together
+from durable_graph.ports.shielded import to_its_end
+from durable_graph_aws import together
 from durable_graph_dynamodb.changes import Change, Changes
 from durable_graph_dynamodb.collecting import Collector
 from durable_graph_dynamodb.entries import (

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from durable_graph.errors import StorageError
 from durable_graph.ports.archive import check_name
-from durable_graph_aws import AwsOptions, options_of, to_its_end
+from durable_graph.ports.shielded import to_its_end
+from durable_graph_aws import AwsOptions, options_of
 from durable_graph_s3.bucket import Bucket
 
 if TYPE_CHECKING:

@@ -38,7 +38,8 @@ from durable_graph.ports.backend import (
     next_card,
 )
 from durable_graph.ports.clock import Chance, Clock, SystemChance, SystemClock
-from durable_graph_aws import AwsOptions, first_told, to_its_end
+from durable_graph.ports.shielded import to_its_end
+from durable_graph_aws import AwsOptions, first_told
 from durable_graph_s3.bucket import Bucket, fresh
 from durable_graph_s3.clearing import Clearing
 from durable_graph_s3.index import grow, span_of

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Callable
 from typing import TypeVar
 
 from durable_graph.engine.workers import workers
+from durable_graph.ports.shielded import to_its_end
 
 __all__ = ["apart"]
 
@@ -19,15 +19,4 @@ async def apart(work: Callable[[], T]) -> T:
 
     What it works on may be shared with the loop: nobody must go on while it is being used.
     """
-    task = asyncio.ensure_future(workers.run(work, contextvars.copy_context()))
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # nobody is told, and nobody need be
-    raise cancelled
+    return await to_its_end(workers.run(work, contextvars.copy_context()))

@@ -17,13 +17,13 @@ from durable_graph.errors import (
     StorageClosedError,
     StorageError,
 )
+from durable_graph.ports.shielded import to_its_end
 from durable_graph.testing.clock import FakeClock
 from durable_graph_aws import (
     AwsOptions,
     NothingDoneError,
     Service,
     options_of,
-    to_its_end,
     together,
 )
 from tests.services import aws

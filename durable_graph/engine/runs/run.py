@@ -11,8 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-
 from durable_graph.decisions.advance import advance, faded
 from durable_graph.decisions.answers import all_answers
 from durable_graph.decisions.plan import plan
@@ -289,30 +287,48 @@ class Run:
             unfinished -= 1
             return unfinished == 0
 
-        async def work(scope: anyio.CancelScope) -> None:
+        working: list[asyncio.Task[None]] = []
+        ended = False
+
+        def end_others() -> None:
+            # Each is cancelled once. anyio's groups cancel again and again, at every `await`: of
+            # what nodes await to clean up, nothing would be done.
+            nonlocal ended
+            ended = True
+            this = asyncio.current_task()
+            for task in working:
+                if task is not this and not task.cancelling():
+                    task.cancel()
+
+        async def work() -> None:
             for index in queue:
                 if not at_once:
                     self.teller.started(index)
                 try:
                     failure = await attempts(self, index, last, self._take_in)
+                except asyncio.CancelledError:  # a node may raise it by itself
+                    end_others()
+                    raise
                 except (Exception, ParentCommand, SystemExit, KeyboardInterrupt) as error:
                     # The log's error, or a node that ends the program or this graph. Out of a
                     # task group it would come in an ExceptionGroup, and callers would have to know.
                     broken.append(error)
-                    scope.cancel()
+                    end_others()
                     return
                 if failure is not None:
                     failures.append(failure)
                     if collects:
                         last()
                         continue
-                    scope.cancel()
+                    end_others()
                     return
 
-        async with anyio.create_task_group() as group:
+        async with asyncio.TaskGroup() as group:
             for count in range(1, workers + 1):
-                group.start_soon(work, group.cancel_scope)
+                working.append(group.create_task(work()))
                 await self._pause_at_times(count)
+                if ended:
+                    break
         if broken:
             raise broken[0]
         return sorted(failures, key=lambda failure: failure.outcome.index) if collects else failures

@@ -54,6 +54,58 @@ async def test_a_cancelled_call_cancels_its_nodes_and_waits_for_them(
     assert {task.get_name() for task in asyncio.all_tasks() - before} <= {"durable_graph heart"}
 
 
+class CleansUp:
+    """A node that waits for ever, and has something to await when it is cancelled."""
+
+    def __init__(self) -> None:
+        self.entered, self.may_end = asyncio.Event(), asyncio.Event()
+        self.cancelled = 0
+        self.cleaned = False
+
+    async def __call__(self, state: Items) -> Items:
+        try:
+            self.entered.set()
+            await asyncio.Event().wait()
+        finally:
+            while not self.may_end.is_set():
+                try:
+                    await self.may_end.wait()
+                except asyncio.CancelledError:
+                    self.cancelled += 1
+            self.cleaned = True
+        return {}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("how", ["cancelled", "a sibling fails"])
+async def test_what_nodes_await_to_clean_up_is_awaited(
+    how: str, count: int, saver: Saver, config: RunnableConfig
+) -> None:
+    """They are cancelled once, however many they are, and not again at each `await`."""
+    nodes = [CleansUp() for _ in range(count)]
+
+    async def fails(state: Items) -> Items:
+        for node in nodes:
+            await node.entered.wait()
+        raise ValueError("no")
+
+    others = [("fails", fails)] if how == "a sibling fails" else []
+    graph = fan(*((f"n{i}", node) for i, node in enumerate(nodes)), *others, saver=saver)
+    run = asyncio.create_task(graph.ainvoke({}, config))
+    for node in nodes:
+        await reached(node.entered, run)
+    if how == "cancelled":
+        run.cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not run.done()
+    for node in nodes:
+        node.may_end.set()
+    with pytest.raises((asyncio.CancelledError, ValueError)):
+        await run
+    assert [(node.cleaned, node.cancelled) for node in nodes] == [(True, 0)] * count
+
+
 async def test_a_cancelled_thread_goes_on_where_it_was(
     saver: Saver, config: RunnableConfig
 ) -> None:

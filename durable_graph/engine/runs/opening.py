@@ -185,10 +185,9 @@ async def leave_answer(
         elif situation == "running" and posted is not None:
             posted = await keeper.backend.post(key, posted)
             raise_verdict(posted, key.thread)
-        elif head is None or not (beside and keeper.runs(key)):
+        elif not (beside and keeper.runs(key)):
             return posted
-        if head is not None:
-            await _until_it_moves(keeper, head, key)
+        await _until_it_moves(keeper, head, key)
 
 
 async def open_unstored(
@@ -263,12 +262,13 @@ async def situation_of(backend: Backend, head: Head | None) -> Situation:
     return "running" if await owner_is_alive(backend, head) else "crashed"
 
 
-async def _until_it_moves(keeper: Keeper, head: Head, key: ThreadKey) -> None:
+async def _until_it_moves(keeper: Keeper, head: Head | None, key: ThreadKey) -> None:
     """Wait until the thread has moved on, this process's run of it has ended, or for so long
-    that its owner may have died."""
-    moved = asyncio.ensure_future(keeper.backend.changed(key, Position.of(head)))
+    that its owner may have died. Of a first run that is stored at its exit there is no head yet."""
     tired = asyncio.ensure_future(keeper.clock.sleep(keeper.lease.interval))
-    waiting = [moved, tired]
+    waiting: list[asyncio.Future[Any]] = [tired]
+    if head is not None:
+        waiting.append(asyncio.ensure_future(keeper.backend.changed(key, Position.of(head))))
     if (released := keeper.released(key)) is not None:
         waiting.append(asyncio.ensure_future(asyncio.wrap_future(released)))
     try:
@@ -277,8 +277,9 @@ async def _until_it_moves(keeper: Keeper, head: Head, key: ThreadKey) -> None:
         for future in waiting:
             future.cancel()
         await asyncio.wait(waiting)
-    if not moved.cancelled():
-        moved.result()
+    for future in waiting:
+        if not future.cancelled():
+            future.result()
 
 
 class _Opening:

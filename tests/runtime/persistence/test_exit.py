@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from durable_graph.errors import UnknownInterruptError
 from durable_graph.saver import Saver
 from durable_graph.types import Durability, RunnableConfig
 from durable_graph_sqlite import SqliteSaver
-from tests.runtime.kit import Items, chain, fan, key_of, records_of, says
+from tests.runtime.kit import Items, chain, fan, key_of, reached, records_of, says
 
 LEVELS: list[Durability] = ["sync", "async", "exit"]
 
@@ -90,3 +91,33 @@ async def test_an_answer_that_is_refused_changes_nothing(
     reading = await saver.backend.read(key_of(config))
     assert reading is not None
     assert (await records_of(saver, config), reading.head.status) == (before, "finished")
+
+
+async def test_an_answer_beside_a_first_run_that_is_stored_at_its_exit_waits_for_it(
+    saver: Saver, config: RunnableConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to be read until then, and it is not asked for over and over."""
+    entered, may_end, reads = asyncio.Event(), asyncio.Event(), 0
+    read = type(saver.backend).read
+
+    async def counted(*given: Any, **named: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(*given, **named)
+
+    async def asks(state: Items) -> Items:
+        entered.set()
+        await may_end.wait()
+        return {"items": [interrupt("which?")]}
+
+    monkeypatch.setattr(type(saver.backend), "read", counted)
+    graph = chain(("asks", asks), saver=saver)
+    run = asyncio.create_task(graph.ainvoke({}, config, durability="exit"))
+    await reached(entered, run)
+    answer = asyncio.create_task(graph.ainvoke(Command(resume="this"), config))
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert reads < 10
+    may_end.set()
+    await run
+    assert (await answer)["items"] == ["this"]

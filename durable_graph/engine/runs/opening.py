@@ -131,12 +131,7 @@ async def open_run(
             raise
         except BaseException as error:
             # The claim may have been written; then nobody else would ever end this run.
-            cancelled = isinstance(error, asyncio.CancelledError)
-            with contextlib.suppress(DurableGraphError):  # the first error says more
-                await opening.run.stop(None if cancelled else error)
-            log = opening.run.live.log
-            if log is not None and log.broken:
-                owner.leave(log)
+            await opening.give_up(None if isinstance(error, asyncio.CancelledError) else error)
             raise
         return opening.run, True
     raise ThreadBusyError(f"Others keep changing thread {key.thread!r}; call again later.")
@@ -297,6 +292,7 @@ class _Opening:
         asked: Asked,
     ) -> None:
         self._keeper = keeper
+        self._owner = owner
         self._call = call
         self._key = key
         self._view = view
@@ -434,6 +430,22 @@ class _Opening:
         # Under "sync" and "async" an input, or an answer, is accepted when it is stored.
         await log.flush(wait=True)
         self.run.teller.release()
+
+    async def give_up(self, error: BaseException | None) -> None:
+        """End the run before it has begun, as far as it has the thread.
+
+        Args:
+            error: what it could not begin for; ``None`` for a cancelled call.
+        """
+        run, log = self.run, self._log
+        try:
+            with contextlib.suppress(DurableGraphError):  # the first error says more
+                await run.stop(error)
+                if log.claimed:
+                    await run.close()  # only here does "exit" durability write that it has stopped
+        finally:
+            if log.broken:
+                self._owner.leave(log)
 
     # -- the ways to begin ---------------------------------------------------------------------
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from durable_graph.saver import Saver
-from durable_graph.types import RunnableConfig
-from tests.runtime.kit import Items, chain, collect, fan, reached, records_of, says
+from durable_graph.types import Durability, RunnableConfig
+from durable_graph_sqlite import SqliteSaver
+from tests.runtime.backends import held
+from tests.runtime.kit import Items, chain, collect, fan, history, reached, records_of, says
 
 
 class Waits:
@@ -304,3 +307,28 @@ async def test_a_node_that_swallows_its_cancellation_is_the_last_one(
     (info,) = await collect(saver.alist_threads())
     assert (info.status, info.reason) == ("stopped", "cancelled")
     assert (await graph.ainvoke(None, config))["items"] == ["stubborn", "next"]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_branch_whose_call_is_cancelled_while_it_claims_the_thread_is_let_go_of(
+    durability: Durability, tmp_path: Path, config: RunnableConfig
+) -> None:
+    """Under "exit", too, a branch begins with a write; that it has stopped is written then."""
+    async with SqliteSaver(tmp_path / "threads.db") as saver:
+        backend = held(saver)
+        graph = chain(("a", says("a")), ("b", says("b")), saver=saver)
+        await graph.ainvoke({}, config)
+        first = next(s for s in await history(graph, config) if s.next == ("a",))
+        backend.open.clear()
+        before = backend.appends
+        run = asyncio.create_task(graph.ainvoke(None, first.config, durability=durability))
+        while backend.appends == before and not run.done():
+            await asyncio.sleep(0)
+        run.cancel()
+        await asyncio.sleep(0)
+        backend.open.set()
+        await asyncio.wait([run])
+        assert run.cancelled()
+        (info,) = await collect(saver.alist_threads())
+        assert info.status == "stopped"
+        assert (await graph.ainvoke(None, config))["items"] == ["a", "b"]

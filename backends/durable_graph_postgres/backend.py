@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-import anyio
 import asyncpg
 
 from durable_graph.errors import (
@@ -49,6 +48,7 @@ from durable_graph.ports.loops import PerLoop
 from durable_graph.ports.owned import nobody_cancels
 from durable_graph.ports.paging import cursor_of, place_of
 from durable_graph.ports.rows import head_values, until_commit
+from durable_graph.ports.shielded import until_done
 from durable_graph_postgres.connections import Connections, Lent, Source, terminate
 from durable_graph_postgres.failures import FAILURES, is_lost, may_pass, translate, unreachable
 from durable_graph_postgres.guest import GuestError, host
@@ -547,10 +547,7 @@ class PostgresBackend:
         try:
             return await answer
         except asyncio.CancelledError:
-            with anyio.CancelScope(shield=True):
-                while not task.done():
-                    with suppress(asyncio.CancelledError):
-                        await asyncio.wait([task])
+            await until_done(task)
             if answer.done() and not answer.cancelled():
                 answer.exception()  # nobody is left to be told
             raise

@@ -19,6 +19,7 @@ from typing import Final
 from durable_graph.encryption.envelope import KEY_SIZE, NotSealedError, Opener, binding, derived
 from durable_graph.encryption.keyring import pack, unpack
 from durable_graph.encryption.keys import KeyProvider
+from durable_graph.encryption.rotation import left_as_it_was
 from durable_graph.errors import DecryptionError, IntegrityError, StorageError
 from durable_graph.ports.items import (
     DamagedItemError,
@@ -41,7 +42,6 @@ _PURPOSE: Final = b"durable_graph: values of a store"
 # enough that the provider need not be asked.
 _USES: Final = 1_000_000
 _PAGE: Final = 200
-_TOLD: Final = 20
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ class EncryptedItems:
             IntegrityError: some are damaged; all others are done.
         """
         changed, after, limit = 0, None, _PAGE
-        failed: list[tuple[Place, IntegrityError]] = []
+        failed: list[tuple[str, IntegrityError]] = []
         while True:
             try:
                 page = await self.inner.scan((), now, limit=limit, after=after, vectors=True)
@@ -148,7 +148,7 @@ class EncryptedItems:
                 if limit > 1:
                     limit //= 2
                     continue
-                failed.append((error.entry.place, error))
+                failed.append((_named(error.entry), error))
                 after, limit = error.entry, _PAGE
                 continue
             for entry in page:
@@ -156,12 +156,18 @@ class EncryptedItems:
                 try:
                     changed += await self._rotate(entry, now)
                 except IntegrityError as error:
-                    failed.append((entry.place, error))
+                    failed.append((_named(entry), error))
             if len(page) < limit:
                 break
             after, limit = page[-1], min(limit * 2, _PAGE)
+        if len(failed) == 1:
+            raise failed[0][1]
         if failed:
-            raise _not_rotated(failed, changed)
+            others = (
+                f"All others are under the current key now, {changed} of them newly. Restore "
+                f"those, or put or delete them anew, before the older keys go."
+            )
+            raise left_as_it_was(failed, "of the stored items", others)
         return changed
 
     async def _rotate(self, entry: Entry, now: float) -> bool:
@@ -276,25 +282,15 @@ def _vector_place(entry: Entry, number: int) -> bytes:
     return binding("vector", str(number), str(entry.version), entry.key, *entry.namespace)
 
 
+def _named(entry: Entry) -> str:
+    return f"{entry.key!r} in {entry.namespace!r}"
+
+
 def _undecryptable(entry: Entry) -> DecryptionError:
     return DecryptionError(
-        f"What is stored under {entry.key!r} in {entry.namespace!r} cannot be decrypted: it was "
+        f"What is stored under {_named(entry)} cannot be decrypted: it was "
         f"altered or moved, is not encrypted, or its key is not among those that are known here."
     )
-
-
-def _not_rotated(failed: Sequence[tuple[Place, IntegrityError]], changed: int) -> IntegrityError:
-    (_, first), *_ = failed
-    if len(failed) == 1:
-        return first
-    told = ", ".join(f"{key!r} in {namespace!r}" for (namespace, key), _ in failed[:_TOLD])
-    more = f" and {len(failed) - _TOLD} more" if len(failed) > _TOLD else ""
-    text = (
-        f"{len(failed)} of the stored items stay as they are, since they cannot be read: "
-        f"{told}{more}. All others are under the current key now, {changed} of them newly. "
-        f"Restore those, or put or delete them anew, before the older keys go. {first}"
-    )
-    return DecryptionError(text) if isinstance(first, DecryptionError) else IntegrityError(text)
 
 
 def _unreachable(error: Exception) -> StorageError:

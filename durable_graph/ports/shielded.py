@@ -1,17 +1,17 @@
-"""Calls that are made to their end, whoever is cancelled meanwhile."""
+"""Waiting for an end that is waited for, whoever is cancelled meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import anyio
 
-__all__ = ["to_its_end"]
+__all__ = ["to_its_end", "until_done"]
 
 T = TypeVar("T")
+_FIRST, _ALL = asyncio.FIRST_COMPLETED, asyncio.ALL_COMPLETED
 
 
 async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
@@ -24,13 +24,32 @@ async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:
-        # The shield keeps anyio from cancelling over and over; the loop is for those who call
-        # `Task.cancel` again.
-        with anyio.CancelScope(shield=True):
-            while not task.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([task])
+        await until_done(task)
         if not task.cancelled():
             task.exception()  # nobody is told, and nobody need be
         raise
     return task.result()
+
+
+async def until_done(*tasks: asyncio.Future[Any], first: bool = False) -> bool:
+    """Wait until all of these have ended, come what may.
+
+    Args:
+        tasks: what is waited for; none of it is cancelled.
+        first: whether the first end is enough.
+
+    Returns:
+        Whether somebody cancelled that, who is still to be obeyed.
+    """
+    cancelled = False
+    # The shield keeps anyio from cancelling over and over; the loop is for those who call
+    # `Task.cancel` again.
+    with anyio.CancelScope(shield=True):
+        while left := [task for task in tasks if not task.done()]:
+            if first and len(left) < len(tasks):
+                break
+            try:
+                await asyncio.wait(left, return_when=_FIRST if first else _ALL)
+            except asyncio.CancelledError:
+                cancelled = True
+    return cancelled

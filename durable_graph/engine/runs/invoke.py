@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
-import anyio
-
 from durable_graph.decisions.freeze import Freezer
 from durable_graph.decisions.reduce import Reducers
 from durable_graph.definition.graph import GraphDefinition
@@ -28,6 +26,7 @@ from durable_graph.errors import DurableGraphError
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import ThreadKey
 from durable_graph.ports.clock import SystemChance, SystemClock
+from durable_graph.ports.shielded import until_done
 from durable_graph.types import Interrupt
 
 __all__ = ["Result", "RunTask", "invoke", "result_of"]
@@ -259,17 +258,11 @@ class RunTask:
         if not self._task.done():
             self._is_ending()
             self._end()
-        cancelled: asyncio.CancelledError | None = None
-        with anyio.CancelScope(shield=True):
-            while not self._task.done():
-                try:
-                    await asyncio.wait([self._task])
-                except asyncio.CancelledError as error:  # whoever waits; but not before the end
-                    cancelled = error
+        cancelled = await until_done(self._task)
         if not self._task.cancelled():
             self._task.exception()  # being cancelled is what caused it, or it has been told
-        if cancelled is not None:
-            raise cancelled
+        if cancelled:
+            raise asyncio.CancelledError
 
     def _end(self) -> None:
         # In one go: a run that is woken by the closed stream must find itself cancelled.

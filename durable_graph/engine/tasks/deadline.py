@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal
 
-import anyio
-
 from durable_graph.errors import NodeTimeoutError
 from durable_graph.ports.clock import Clock
+from durable_graph.ports.shielded import until_done
 from durable_graph.types import TimeoutPolicy
 
 __all__ = ["Deadline", "within"]
@@ -146,30 +145,18 @@ async def _ended(task: asyncio.Task[Any], timer: asyncio.Task[None], deadline: D
     Whoever cancels the run meanwhile waits for that, too, and is heard afterwards.
     """
     timer.cancel()
-    cancelled = await _wait(timer)
+    cancelled = await until_done(timer)
     while not task.done():
         task.cancel()
         grace = asyncio.create_task(deadline.grace())
-        cancelled |= await _wait(task, grace)
+        cancelled |= await until_done(task, grace, first=True)
         deadline.dead = True
         grace.cancel()
-        cancelled |= await _wait(grace)
+        cancelled |= await until_done(grace)
     if not task.cancelled():
         task.exception()  # looked at, so that nobody complains that nobody did
     if cancelled:
         raise asyncio.CancelledError
-
-
-async def _wait(*tasks: asyncio.Task[None]) -> bool:
-    """Wait for one of these to end, come what may; whether somebody cancelled that."""
-    cancelled = False
-    with anyio.CancelScope(shield=True):  # which keeps anyio from cancelling over and over
-        while not any(task.done() for task in tasks):
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError:
-                cancelled = True
-    return cancelled
 
 
 def _float(seconds: Any) -> float | None:

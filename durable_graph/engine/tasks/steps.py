@@ -21,8 +21,6 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
-import anyio
-
 from durable_graph.decisions.keeping import task_key
 from durable_graph.decisions.retry import retry_in
 from durable_graph.decisions.steps import Move, move, spelt, step_id
@@ -53,6 +51,7 @@ from durable_graph.errors import (
 from durable_graph.log.records import Step, Steps
 from durable_graph.log.seal import blob_digest
 from durable_graph.ports.later import then
+from durable_graph.ports.shielded import until_done
 from durable_graph.types import NOT_DONE, CachePolicy, RetryPolicy, StepClaim, TimeoutPolicy
 
 if TYPE_CHECKING:
@@ -590,15 +589,8 @@ async def end_all(running: Iterable[Running]) -> None:
     tasks = [entry.task for entry in running]
     for task in tasks:
         task.cancel()
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while left := [task for task in tasks if not task.done()]:
-            try:
-                await asyncio.wait(left)
-            except asyncio.CancelledError as error:  # whoever waits; but not before their end
-                cancelled = error
-    if cancelled is not None:
-        raise cancelled
+    if await until_done(*tasks):
+        raise asyncio.CancelledError
 
 
 async def _wait(futures: Sequence[StepFuture[Any]]) -> None:

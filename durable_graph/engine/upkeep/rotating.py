@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 
 from durable_graph.encryption.backend import EncryptedBackend
+from durable_graph.encryption.rotation import left_as_it_was
 from durable_graph.engine.ownership.keeper import Keeper
-from durable_graph.errors import ConfigError, DecryptionError, IntegrityError, ThreadBusyError
+from durable_graph.errors import ConfigError, IntegrityError, ThreadBusyError
 from durable_graph.log.records import Mark, ThreadKey
 from durable_graph.log.seal import Draft, seal
 from durable_graph.ports.backend import Append, Head, Outcome, Position, ThreadQuery
@@ -14,7 +15,6 @@ from durable_graph.ports.backend import Append, Head, Outcome, Position, ThreadQ
 __all__ = ["rotate_keys"]
 
 _PAGE = 100
-_TOLD = 20
 # How often a thread that changes while it is looked at is looked at again.
 _TRIES = 10
 
@@ -40,23 +40,13 @@ async def rotate_keys(keeper: Keeper, thread_ids: Iterable[str] | None) -> list[
             if not await _rotate(keeper, backend, key):
                 older.append(key.thread)
         except IntegrityError as error:
-            failed.append((key.thread, error))
-    if failed:
-        raise _not_rotated(failed, older)
-    return older
-
-
-def _not_rotated(failed: Sequence[tuple[str, IntegrityError]], older: list[str]) -> IntegrityError:
-    (_, first), *_ = failed
+            failed.append((repr(key.thread), error))
     if len(failed) == 1 and not older:
-        return first
-    told = ", ".join(repr(name) for name, _ in failed[:_TOLD])
-    more = f" and {len(failed) - _TOLD} more" if len(failed) > _TOLD else ""
-    text = (
-        f"{len(failed)} threads stay as they are, since they cannot be read: {told}{more}. All "
-        f"others were looked at, and {len(older)} of them have an older key still. {first}"
-    )
-    return DecryptionError(text) if isinstance(first, DecryptionError) else IntegrityError(text)
+        raise failed[0][1]
+    if failed:
+        others = f"All others were looked at, and {len(older)} of them have an older key still."
+        raise left_as_it_was(failed, "threads", others)
+    return older
 
 
 async def _all(keeper: Keeper) -> AsyncIterator[ThreadKey]:

@@ -79,6 +79,7 @@ T = TypeVar("T")
 _POLL: Final = 0.05
 _CONNECT_AGAIN: Final = 0.1
 _BODIES: Final = True
+_RESTS: Final = frozenset({"asking", "failed", "stopped"})  # that `threads_by_rest` knows
 _NO_CARD: Final = (None,) * 5
 _NO_POSITION: Final = (None,) * 3
 _NO_LOG: Final = (0, None, None)
@@ -404,6 +405,8 @@ class PostgresBackend:
             rows = await self._fetch(query.tenant, "threads_by_end", *wanted, terms, query.expired)
         elif terms:
             rows = await self._fetch(query.tenant, "threads_by_term", *wanted, terms)
+        elif query.status in _RESTS:
+            rows = await self._fetch(query.tenant, "threads_by_rest", *wanted)
         else:
             rows = await self._fetch(query.tenant, "threads", *wanted)
         return [to_thread(query.tenant, row) for row in rows]

@@ -174,6 +174,17 @@ WHERE t.tenant = $1 AND ($2::text IS NULL OR coalesce(t.status, 'new') = $2)
 ORDER BY t.minute DESC, t.updated DESC, t.thread DESC
 LIMIT $7;
 
+-- name: threads_by_rest
+-- The same, of those that rest before their end with this status.
+SELECT t.thread, t.seq, t.epoch, t.link, t.secret, t.status, t.owner, t.state, t.created,
+    t.updated, t.checksum, c.card
+FROM {schema}.threads AS t LEFT JOIN {schema}.cards AS c USING (tenant, thread)
+WHERE t.tenant = $1 AND t.rests = $2
+    AND t.updated >= $3 AND t.updated < $4 AND (t.updated, t.thread) < ($5, $6)
+    AND t.minute BETWEEN floor($3 / 60) AND floor(least($4, $5) / 60)
+ORDER BY t.minute DESC, t.updated DESC, t.thread DESC
+LIMIT $7;
+
 -- name: threads_by_term
 -- The same, of those whose card has all of these terms.
 SELECT t.thread, t.seq, t.epoch, t.link, t.secret, t.status, t.owner, t.state, t.created,

@@ -54,6 +54,7 @@ __all__ = ["SqliteBackend", "Synchronous"]
 
 
 _POLL: Final = 0.05
+_RESTS: Final = frozenset({"asking", "failed", "stopped"})  # that `threads_by_rest` knows
 # Processes whose sign of life is this many leases old are forgotten.
 _FORGOTTEN: Final = 100.0
 _HEAD: Final = 10  # columns of a head in a list; those of the card come after
@@ -240,7 +241,8 @@ class SqliteBackend:
 
         def work(db: sqlite3.Connection) -> list[Thread]:
             # A cursor that an error keeps open would show what there was then for ever after.
-            with contextlib.closing(db.execute(QUERIES["threads"], wanted)) as rows:
+            statement = "threads_by_rest" if query.status in _RESTS else "threads"
+            with contextlib.closing(db.execute(QUERIES[statement], wanted)) as rows:
                 every = (_thread(query.tenant, row) for row in rows)
                 return list(islice(filter(query.wants, every), query.limit + 1))
 

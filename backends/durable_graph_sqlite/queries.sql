@@ -84,6 +84,21 @@ WHERE c.tenant = :tenant
   AND (:updated IS NULL OR (c.time, c.thread) < (:updated, :thread))
 ORDER BY changed DESC, name DESC;
 
+-- name: threads_by_rest
+-- The same, of those that rest before their end with a status.
+SELECT t.updated AS changed, t.thread AS name, t.seq, t.epoch, t.link, t.secret, t.status, t.owner,
+    t.state, t.created, t.updated, t.checksum, c.version, c.owner, c.tags, c.metadata, c.expires,
+    c.archived, c.time, c.body, c.checksum
+FROM threads t LEFT JOIN cards c ON c.tenant = t.tenant AND c.thread = t.thread
+WHERE t.tenant = :tenant
+  AND t.status = :status AND t.status IN ('failed', 'asking', 'stopped')
+  AND (:owner IS NULL OR c.owner = :owner)
+  AND (:expired IS NULL OR c.expires <= :expired)
+  AND (:since IS NULL OR t.updated >= :since)
+  AND (:until IS NULL OR t.updated < :until)
+  AND (:updated IS NULL OR (t.updated, t.thread) < (:updated, :thread))
+ORDER BY changed DESC, name DESC;
+
 -- name: records
 SELECT seq, kind, checkpoint, header, body, digest, link FROM records
 WHERE thread_id = ? AND seq BETWEEN ? AND ?

@@ -24,6 +24,10 @@ CREATE TABLE threads (
 -- For listing, newest change first.
 CREATE INDEX threads_by_change ON threads (tenant, updated, thread);
 
+-- For listing those of a status. Runs that begin and finish leave it alone.
+CREATE INDEX threads_by_rest ON threads (tenant, status, updated, thread)
+    WHERE status IN ('failed', 'asking', 'stopped');
+
 -- The logs. In the order of writing, not of threads: what many runs append in one transaction
 -- lies side by side and fills few pages.
 CREATE TABLE records (

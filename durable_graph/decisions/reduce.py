@@ -20,7 +20,7 @@ from durable_graph.state.channel import Channel
 from durable_graph.state.messages import merge_messages, message_id
 from durable_graph.types import UNSET
 
-__all__ = ["Reducers"]
+__all__ = ["Reducers", "replaces"]
 
 
 class Reducers:
@@ -58,14 +58,14 @@ class Reducers:
             base = None
         if channel.latest:
             writes = writes[-1:]
-        replacing = [(task, node) for task, node, written in writes if _replaces(written)]
+        replacing = [(task, node) for task, node, written in writes if replaces(written)]
         if channel.reducer is None or replacing:
             if len(replacing or writes) > 1:
                 text = _conflict(channel, writes, bool(replacing))
                 raise InvalidUpdateError(text, (task for task, _, _ in writes))
             task = replacing[0][0] if replacing else writes[0][0]
             op: Op = ("w", task)
-            (written,) = (w for t, _, w in writes if t == task and (not replacing or _replaces(w)))
+            (written,) = (w for t, _, w in writes if t == task and (not replacing or replaces(w)))
             if not replacing or len(writes) == 1:
                 return op, apply_op(base, op, lambda _: (written,))
             # The task wrote to the key more than once; only the replacing value counts.
@@ -178,7 +178,8 @@ def _by_reference(op: Op, writes: Sequence[tuple[int, str, Written]]) -> Op:
     return op
 
 
-def _replaces(written: Written) -> bool:
+def replaces(written: Written) -> bool:
+    """Whether an update takes the place of the value, whatever the reducer."""
     return type(written) is tuple and written[0] == "="
 
 

@@ -23,7 +23,8 @@ class BaseStore(SyncStore, Store):
     Attributes:
         atomic: whether what a node puts is written in the very write that stores the node's
             result. The node sees it at once, others then; of an attempt that fails, nothing is
-            left.
+            left. Once a result is on record it stays, with its puts, even if one of the same
+            superstep excludes it that comes later; then only that one is refused, and runs again.
     """
 
     __injected__: ClassVar[str] = "store"

@@ -15,7 +15,7 @@ import pytest
 
 from durable_graph import START, InMemoryStore, StateGraph
 from durable_graph.decisions.liveness import Process
-from durable_graph.errors import OutcomeUnknownError, StoreConflictError
+from durable_graph.errors import InvalidUpdateError, OutcomeUnknownError, StoreConflictError
 from durable_graph.graph.compiled import CompiledGraph
 from durable_graph.ports.backend import Append, Outcome
 from durable_graph.ports.memory import InMemoryBackend
@@ -103,6 +103,69 @@ async def test_a_crash_at_every_storage_call(tmp_path: Path, kind: str, when: An
         await store.aclose()
         if not crashed:
             assert at > STEPS
+            return
+    raise AssertionError("There is no end to the storage calls.")
+
+
+def excluding(saver: Saver, store: BaseStore, runs: list[str], agree: int) -> CompiledGraph:
+    """Two nodes at once that write the same key until the second has run so many times; each
+    puts an item for each of its runs. The second is slower, and a third one ends the superstep."""
+
+    def node(name: str, turns: int) -> Any:
+        async def node(state: Items, store: BaseStore) -> Any:
+            runs.append(name)
+            run = runs.count(name)
+            await store.aput(HOME, f"{name} {run}", {})
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return {"last": name} if name == "first" or (name == "second" and run < agree) else {}
+
+        return node
+
+    graph = StateGraph(Items)
+    for name, turns in [("first", 0), ("second", 40), ("third", 80)]:
+        graph.add_node(name, node(name, turns)).add_edge(START, name)
+    return graph.compile(saver, store=store)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_crash_while_results_exclude_each_other(when: Any) -> None:
+    """Whenever it comes, an item is there if and only if its run's result stays, and the node
+    of such a result does not run again."""
+    refused = 0
+    for at in range(1, 100):
+        inner, clock = InMemoryBackend(), FakeClock(jump=True)
+        store, runs = InMemoryStore(atomic=True), list[str]()
+        dying = CrashingBackend(inner, at=at, when=when)
+        crashed = False
+        try:
+            await excluding(Saver(dying, clock=clock), store, runs, 3).ainvoke({}, config())
+        except (Crash, BaseExceptionGroup):
+            crashed = True
+        except InvalidUpdateError:
+            refused += 1
+        for _ in range(5):
+            await clock.advance(100)
+            graph = excluding(Saver(inner, clock=clock), store, runs, 3)
+            state = await graph.aget_state(config())
+            if state.created_at is not None and not state.next:
+                break
+            there = {item.key.split()[0] for item in await store.asearch(HOME)}
+            assert there.isdisjoint(state.next)
+            if state.created_at is not None:
+                assert there | set(state.next) == {"first", "second", "third"}
+            try:
+                await graph.ainvoke({} if state.created_at is None else None, config())
+            except InvalidUpdateError:
+                refused += 1
+        else:
+            raise AssertionError("The run does not come to an end.")
+        assert state.values["last"] == "first"
+        assert sorted(item.key for item in await store.asearch(HOME)) == sorted(
+            f"{name} {runs.count(name)}" for name in ("first", "second", "third")
+        )
+        if not crashed:
+            assert refused > at
             return
     raise AssertionError("There is no end to the storage calls.")
 

@@ -327,7 +327,7 @@ class InnerRun(Run):
 
     async def stop(self, error: BaseException | None) -> None:
         """Write down the results it has; that it ended is for its caller to write."""
-        self._write_down()
+        self._write_rest()
         if error is not None:
             await self._flush_if_watched()
             self.teller.release()

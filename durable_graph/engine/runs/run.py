@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from durable_graph.decisions.advance import advance, faded
 from durable_graph.decisions.answers import all_answers
+from durable_graph.decisions.claims import Claims
 from durable_graph.decisions.plan import plan
 from durable_graph.engine.control import RunControl
 from durable_graph.engine.runs.inbox import take_answers
@@ -112,6 +113,7 @@ class Run:
         self._calling: dict[int, dict[str, Running]] = {}
         self._pause_at = live.clock.monotonic() + _SLICE
         self._gathered: Gathered | None = None
+        self._claims: Claims | None = None
         self._first_attempts: dict[tuple[int, str, int | None], float] = {}
         self.halted: str | None = None
         """Why a graph that one of its tasks calls has stopped in the middle, if one has."""
@@ -200,7 +202,7 @@ class Run:
         """
         log = self.live.log
         if log is None:
-            self._write_down()
+            self._write_rest()
             self.teller.release()
             return
         if log.broken or log.status != "running":
@@ -209,7 +211,7 @@ class Run:
             return  # the thread never was this run's
         log.status = "stopped" if error is None else "failed"
         log.reason = "cancelled" if error is None else type(error).__name__
-        self._write_down()
+        self._write_rest()
         log.add(Mark(log.status, log.reason))
         await log.flush()
         self.teller.release()
@@ -349,7 +351,7 @@ class Run:
                 late = live.log.durability == "exit"
                 await gathered.prepare(outcome.index, self.root.gathered if late else None)
         live.scope.record([outcome])
-        if last or live.log is None:
+        if last or live.log is None or self._misfit(outcome) is not None:
             self._unwritten.append(outcome)
             return
         self._check_puts()
@@ -371,7 +373,7 @@ class Run:
             self._check_puts()
             delta, after = live.change(results)
         except InvalidUpdateError as error:
-            self._refuse(error, error.tasks)
+            self._refuse(error, self._later(error.tasks))
             await self.stop(error)
             raise
         if live.definition.fading:
@@ -382,6 +384,7 @@ class Run:
             self.stream.supersteps += 1
         stop = self.stopped = self._stop_after(results, planned.due)
         riders, self._unwritten = self._unwritten, []
+        self._claims = None
         if self._first_attempts:
             self._first_attempts.clear()
         snapshot = log is not None and log.snapshot_due(scope.whole.size)
@@ -439,6 +442,46 @@ class Run:
         except StoreConflictError as error:
             self._refuse(error, gathered.ready)
             raise
+
+    @property
+    def _atomic(self) -> bool:
+        store = self.live.call.store
+        return store is not None and store.atomic and self.live.log is not None
+
+    def _misfit(self, outcome: Outcome) -> InvalidUpdateError | None:
+        """Why a result, were it on record now, would be refused as the superstep closes.
+
+        What a task has put into an atomic store is there once its result is on record: it cannot
+        be taken back, nor may the task run again and put it twice. So a result that does not fit
+        those on record is held until the superstep closes, whether it has put something or not.
+        """
+        if not self._atomic:
+            return None
+        live, scope = self.live, self.live.scope
+        if self._claims is None:
+            self._claims = Claims(self.channels)
+            held = {waiting.index for waiting in self._unwritten} | {outcome.index}
+            for index, known in scope.outcomes.items():
+                if known.done and index not in held:
+                    self._claims.add(known)
+        tasks = self._claims.rivals(outcome)
+        if tasks or (self._gathered is not None and self._gathered.waits(outcome.index)):
+            tasks.add(outcome.index)
+            try:
+                live.change(
+                    [(scope.due[index].node, scope.outcomes[index]) for index in sorted(tasks)]
+                )
+            except InvalidUpdateError as error:
+                return error
+        self._claims.add(outcome)
+        return None
+
+    def _later(self, tasks: frozenset[int]) -> frozenset[int]:
+        """Of tasks whose results exclude each other, those that are to run again: all, or with an
+        atomic store those whose results are not on record; see `_misfit`."""
+        if not self._atomic:
+            return tasks
+        return tasks.intersection(waiting.index for waiting in self._unwritten) or tasks
 
     def _refuse(self, error: Exception, tasks: Collection[int]) -> None:
         """Results that cannot be taken in are failures: going on runs their tasks again."""
@@ -509,9 +552,21 @@ class Run:
         """Results that would ride in the superstep's commit get a record of their own."""
         if self._unwritten:
             self._check_puts()
+            for outcome in list(self._unwritten) if self._atomic else ():
+                if self.live.scope.outcomes[outcome.index] is outcome and outcome.done:
+                    error = self._misfit(outcome)
+                    if error is not None:
+                        self._refuse(error, [outcome.index])
             results, self._unwritten = self._unwritten, []
             puts = self._gathered.take_all() if self._gathered is not None else ()
             self.live.write_results(results, self._failures, puts=puts)
+
+    def _write_rest(self) -> None:
+        """See `_write_down`; the run ends in any case, and not with what is refused here."""
+        try:
+            self._write_down()
+        except StoreConflictError:
+            self._write_down()  # the refusals, now that nothing is put any more
 
     def _keep_last(self, log: RunLog) -> None:
         """In "exit" durability: the state at the end, as one commit on what there was.

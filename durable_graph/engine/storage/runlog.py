@@ -281,13 +281,14 @@ class RunLog:
         return receipt
 
     def check_puts(self, puts: Iterable[Puts]) -> None:
-        """See that these could be put with what is appended next.
+        """See that all of these could be put with what is appended next.
 
         Raises:
-            StoreConflictError: a version is expected, and what waits is of another.
+            StoreConflictError: a version is expected, and what waits, or one before, is of another.
         """
+        trial = _Pending(puts=self._pending.puts)
         for each in puts:
-            self._pending.with_puts(each)
+            trial.put(each)
 
     def keep_only(self, blobs: Collection[str]) -> None:
         """Leave out the other large values that wait: what is to be written has no use for them."""

@@ -100,6 +100,10 @@ class Gathered:
         """The tasks of which something is to be written next."""
         return list(self._ready)
 
+    def waits(self, index: int) -> bool:
+        """Whether a task has put something that is to be written next."""
+        return index in self._ready
+
     def check(self, log: RunLog) -> None:
         """See that it can be written along with what waits in the log.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.crash.harness.effects import EffectFile
 from tests.crash.harness.files import CONFIG, opens, simple
 from tests.crash.harness.oracle import check_effects, check_file
 from tests.crash.harness.places import file_in
-from tests.crash.harness.processes import Worker, working
+from tests.crash.harness.processes import LIMIT, Worker, working
 from tests.crash.harness.swarm import STEPS, swarm, thread_names
 
 PROCESSES = 8
@@ -29,6 +30,26 @@ def lock(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
     return db
+
+
+def until_others_wrote(db: sqlite3.Connection, workers: Sequence[Worker]) -> None:
+    """Wait until as many transactions as there are workers were committed, or all have ended.
+
+    Who locks again at once starves those who look only now and then whether the lock is free:
+    to them it would be one lock, longer than they are to wait.
+    """
+    deadline = time.monotonic() + LIMIT
+
+    def version() -> object:
+        return db.execute("PRAGMA data_version").fetchone()
+
+    seen = version()
+    for _ in workers:
+        while (now := version()) == seen:
+            if all(worker.poll(0.001) for worker in workers):
+                return
+            assert time.monotonic() < deadline, "Nobody gets on."
+        seen = now
 
 
 def make(path: Path) -> None:
@@ -63,6 +84,7 @@ def test_many_processes_share_a_file_with_one_that_locks_it(tmp_path: Path) -> N
             longest = 10.0 if seed % 10 == 9 else 0.15
             workers[seed % PROCESSES].poll(random.Random(seed).uniform(0.02, longest))
             db.execute("ROLLBACK")
+            until_others_wrote(db, workers)
         db.close()
         assert [worker.end() for worker in workers] == [("ended", RUNS)] * PROCESSES
     ran = [effect for effect in effects.read() if effect.what == "start"]

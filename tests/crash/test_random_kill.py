@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.harness.counts import TORTURE
 from tests.crash.harness.places import kinds, rounds_on
 from tests.crash.harness.scripts import SCRIPTS
 from tests.crash.harness.trial import Trial, in_parallel
@@ -15,7 +16,7 @@ from tests.crash.harness.trial import Trial, in_parallel
 MIXED = sorted(SCRIPTS)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(3600 if TORTURE else 180)
 @pytest.mark.parametrize("kind", kinds(emulated=True))
 def test_killed_at_any_time_a_run_of_any_shape_comes_to_its_end(kind: str, tmp_path: Path) -> None:
     """Every second time, who goes on is killed as well; nobody's work is lost or done twice."""

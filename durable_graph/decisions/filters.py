@@ -26,7 +26,7 @@ def check_filter(filter: Mapping[str, Any] | None) -> None:
     """Refuse a filter that does not say what it seems to say.
 
     Raises:
-        StoreError: it is no mapping, or has an operator that there is not.
+        StoreError: it is no mapping, or has an operator that there is not, or in a key's place.
     """
     if filter is None:
         return
@@ -35,6 +35,12 @@ def check_filter(filter: Mapping[str, Any] | None) -> None:
     for key, wanted in filter.items():
         if not isinstance(key, str):
             raise StoreError(f"A filter names keys by texts, not {key!r:.200}.")
+        if key.startswith("$"):
+            raise StoreError(
+                f"A filter begins with the keys of a value, not with {key!r:.200}: all of them "
+                f"must hold, each with a value or with {', '.join(_OPERATORS)}, as in "
+                f"{{'age': {{'$gt': 3}}}}. For one thing or another, search once for each."
+            )
         _check_wanted(key, wanted)
 
 

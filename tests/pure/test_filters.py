@@ -93,6 +93,8 @@ def test_not_found(filter: Any) -> None:
         ({"n": {"$exists": 1}}, "it is a bool"),
         ({1: 2}, "names keys by texts"),
         ({"n": {"$gt": 1, "$or": []}}, r"has '\$or'"),
+        ({"$or": [{"n": 1}]}, r"not with '\$or'.*\$eq, \$ne"),
+        ({"n": 10, "$gt": 1}, r"not with '\$gt'"),
         ("n", "A filter is a dict"),
     ],
 )

@@ -56,7 +56,7 @@ class FolderArchive:
 
     async def delete(self, name: str) -> None:
         path = self._path(name)
-        await _in_thread(lambda: path.unlink(missing_ok=True))
+        await _in_thread(lambda: _delete(path))
 
     async def names(self, folder: str) -> Sequence[str]:
         path = self._path(folder)
@@ -98,8 +98,17 @@ def _write(path: Path, data: bytes, top: Path) -> None:
             _sync(folder)
     except BaseException:
         with contextlib.suppress(OSError):
-            path.unlink()
+            _delete(path)
         raise
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+        # Also where it was gone already: whoever deleted it may have died before this.
+        _sync(path.parent)
+    except FileNotFoundError:  # nor is there its folder
+        return
 
 
 def _up_to(folder: Path, top: Path) -> Iterator[Path]:

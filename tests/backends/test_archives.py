@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -48,6 +49,30 @@ async def test_what_is_put_is_there(reopen: Callable[[], Archive]) -> None:
     await archive.delete("a/b/1.thread")
     await archive.delete("a/b/1.thread")
     assert await archive.get("a/b/1.thread") is None
+
+
+async def test_what_is_done_in_a_folder_survives_a_power_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is synced once a file has come or gone, else it could be as it was before."""
+    archive, sync = FolderArchive(tmp_path / "archive"), os.fsync
+    folder = tmp_path / "archive" / "a" / "b"
+    seen: list[list[str]] = []
+
+    def noted(file: int) -> None:
+        sync(file)
+        if os.path.sameopenfile(file, opened):
+            seen.append(sorted(file.name for file in folder.iterdir()))
+
+    await archive.delete("a/b/1.thread")  # there is no such folder
+    await archive.put("a/b/1.thread", b"first")
+    opened = os.open(folder, os.O_RDONLY)
+    monkeypatch.setattr(os, "fsync", noted)
+    await archive.put("a/b/2.thread", b"second")
+    await archive.delete("a/b/1.thread")
+    await archive.delete("a/b/1.thread")
+    os.close(opened)
+    assert seen == [["1.thread", "2.thread"], ["2.thread"], ["2.thread"]]
 
 
 async def test_a_file_is_never_written_over(reopen: Callable[[], Archive]) -> None:

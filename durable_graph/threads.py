@@ -412,7 +412,8 @@ class Threads:
     ) -> ThreadInfo:
         """Store the thread that is in a file. It is this saver's tenant's, whosever it was.
 
-        If the process dies in the middle, the same call completes it.
+        If the process dies in the middle, the same call completes it. Of those who import under
+        one name at the same time, one succeeds.
 
         Args:
             data: what `export` returned.

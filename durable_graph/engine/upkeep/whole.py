@@ -18,7 +18,7 @@ from durable_graph.errors import (
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import Ranges, Record, ThreadKey
 from durable_graph.log.seal import extend, open_header
-from durable_graph.ports.backend import Append, Card, Outcome, Thread
+from durable_graph.ports.backend import Append, Card, Head, Outcome, Thread
 from durable_graph.ports.limits import check_append, check_message
 from durable_graph.ports.threadfile import (
     WholeThread,
@@ -32,6 +32,9 @@ __all__ = ["copy", "export", "import_file"]
 
 # More than any thread lives through, and few enough for every storage system to count on.
 _EPOCHS = 2**62
+# Two that import at once are as far apart as that many bytes say, and hardly ever as close as this.
+_APART = 5
+_CLOSE = 2**16
 
 
 async def export(keeper: Keeper, key: ThreadKey) -> bytes:
@@ -112,8 +115,9 @@ async def _write(keeper: Keeper, key: ThreadKey, whole: WholeThread, act: Act) -
     if there is not None and not is_trace(there):
         return await _complete(keeper, there, whole)
     # The epoch grows: whoever owned a thread of this name and log before it was deleted would find
-    # it just where it was, and must not write to it.
-    epoch = whole.head.epoch + 1
+    # it just where it was, and must not write to it. By chance, since to storage the same log that
+    # somebody else brings at this moment is an append that is asked for again.
+    epoch = whole.head.epoch + 1 + int.from_bytes(keeper.chance.secret()[:_APART])
     head = replace(whole.head, key=key, epoch=epoch, owner=None, updated=act.time)
     if head.status == "running":  # its owner is dead, and nobody owns the copy
         head = replace(head, status="stopped", reason=act.what)
@@ -123,12 +127,20 @@ async def _write(keeper: Keeper, key: ThreadKey, whole: WholeThread, act: Act) -
     for message in whole.messages:
         check_message(message, keeper.backend.capabilities, key.thread)
     (outcome,) = await keeper.backend.append([append])
-    if outcome is not Outcome.APPLIED:
+    if outcome is not Outcome.APPLIED or not await _is_ours(keeper, head):
         raise _exists(key)
     # Last: an inbox needs a log. Whoever dies before this calls again, and completes it.
     for message in whole.messages:
         await keeper.backend.post(key, message)
     return Thread(key, head, card)
+
+
+async def _is_ours(keeper: Keeper, head: Head) -> bool:
+    """Whether the thread that is there came with this head; it may have gone on since."""
+    there = await keeper.backend.thread(head.key)
+    if there is None or there.head is None:
+        return True  # deleted or archived since
+    return 0 <= there.head.epoch - head.epoch < _CLOSE
 
 
 async def _complete(keeper: Keeper, there: Thread, whole: WholeThread) -> Thread:

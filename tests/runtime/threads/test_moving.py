@@ -155,6 +155,50 @@ async def test_a_name_is_taken_once(saver: Saver, other: Saver) -> None:
     assert (await other.threads.get("free")).owner == "ann"
 
 
+@pytest.mark.parametrize("by", [None, "ann"])
+async def test_one_of_those_who_import_at_once_succeeds(saver: Saver, by: str | None) -> None:
+    """The others are told that the thread exists, as they would be a moment later; and so it is
+    with copies."""
+    made = graph(saver)
+    await made.ainvoke({}, named("t"))
+    data = await saver.threads.export("t")
+    for calls in (
+        [saver.threads.import_(data, "u", by=by) for _ in range(5)],
+        [saver.threads.copy("t", "v", by=by) for _ in range(5)],
+    ):
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        failed = [result for result in results if isinstance(result, BaseException)]
+        assert [type(error) for error in failed] == [ThreadExistsError] * 4
+    for name in ("u", "v"):
+        assert (await made.ainvoke(Command(resume="yes"), named(name)))["items"][-1] == "b"
+
+
+async def test_whoever_has_imported_a_thread_may_find_it_gone_on(saver: Saver) -> None:
+    """It is theirs, though others have run it, or removed it, before that was looked at."""
+    made = graph(saver)
+    await made.ainvoke({}, named("t"))
+    data = await saver.threads.export("t")
+
+    class Slow(InMemoryBackend):
+        async def append(self, batch: Any, beat: Any = None) -> Any:
+            outcomes = await super().append(batch, beat)
+            if batch[0].head.key.thread in meanwhile:
+                await meanwhile.pop(batch[0].head.key.thread)()
+            return outcomes
+
+    async def run() -> None:
+        await graph(other).ainvoke(Command(resume="yes"), named("runs"))
+
+    async def delete() -> None:
+        await other.threads.delete("gone")
+
+    meanwhile = {"runs": run, "gone": delete}
+    async with Saver(Slow()) as other:
+        for name in ("runs", "gone"):
+            assert (await other.threads.import_(data, name)).thread_id == name
+    assert not meanwhile
+
+
 async def test_answers_that_wait_move_too(saver: Saver, other: Saver) -> None:
     """They are taken up where the thread goes on; in a copy likewise."""
     made = fan(("ask", ask), ("too", ask), saver=saver)

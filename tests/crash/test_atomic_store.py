@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -41,6 +42,22 @@ async def main():
     print("ready", flush=True)
     given = {"items": []} if sys.argv[2] == "first" else None
     await counting(saver, store, 1_000_000).ainvoke(given, config)
+
+asyncio.run(main())
+"""
+
+_FAN = """
+import asyncio, sys
+from durable_graph_sqlite import SqliteSaver, SqliteStore
+from tests.crash.test_atomic_store import fanning
+
+async def main():
+    saver = SqliteSaver(sys.argv[1])
+    store = SqliteStore(sys.argv[1], atomic=True)
+    config = {"configurable": {"thread_id": "t"}, "recursion_limit": 1_000_000}
+    given = {"items": []} if sys.argv[2] == "first" else None
+    print("ready", flush=True)
+    await fanning(saver, store, 1_000_000).ainvoke(given, config)
 
 asyncio.run(main())
 """
@@ -254,3 +271,54 @@ def test_a_killed_process_leaves_state_and_store_agreeing(tmp_path: Path) -> Non
             item = store.get(HOME, "n")
             assert (0 if item is None else item.value["n"]) == counted
     assert counted > 4
+
+
+def fanning(saver: Saver, store: BaseStore, rounds: int) -> CompiledGraph:
+    """Nodes at once, round after round; each puts under a name of its execution's own, which it
+    also returns, and some are slower than others."""
+    wide = 4
+
+    def node(number: int) -> Any:
+        async def node(state: Items, store: BaseStore) -> Items:
+            name = f"{len(state['items']) // wide}:{number}:{uuid4()}"
+            await store.aput(HOME, name, {})
+            for _ in range(number):
+                await asyncio.sleep(0.001)
+            return {"items": [name]}
+
+        return node
+
+    async def start(state: Items) -> None:
+        """Where a round begins."""
+
+    def over(state: Items) -> list[str]:
+        over = len(state["items"]) >= rounds * wide
+        return ["__end__"] if over else [str(number) for number in range(wide)]
+
+    graph = StateGraph(Items).add_node(start).add_edge(START, "start")
+    graph.add_conditional_edges("start", over)
+    for number in range(wide):
+        graph.add_node(str(number), node(number)).add_edge(str(number), "start")
+    return graph.compile(saver, store=store)
+
+
+def test_a_process_killed_in_the_middle_of_tasks_at_once_leaves_each_put_once(
+    tmp_path: Path,
+) -> None:
+    """Whoever takes over runs only those that have not ended; what is in the store are the puts of
+    the executions whose results are in the state, and no others."""
+    path, chance = tmp_path / "a.db", random.Random(11)
+    for number in range(3):
+        with child(_FAN, path, "first" if number == 0 else "again") as process:
+            process.expect("ready")
+            time.sleep(0.2 + chance.random() * 0.1)
+            process.process.send_signal(signal.SIGKILL)
+            process.process.wait()
+    with contextlib.closing(SqliteSaver(path)) as saver, SqliteStore(path, atomic=True) as store:
+        done = len(fanning(saver, store, 1).get_state(config()).values["items"])
+        limits = {**config(), "recursion_limit": 1_000_000}
+        state = fanning(saver, store, done // 4 + 2).invoke(None, limits)
+        assert len(state["items"]) == 4 * (done // 4 + 2)
+        found = {item.key for item in store.search(HOME, limit=1_000_000)}
+        assert found == set(state["items"])
+        assert done > 4

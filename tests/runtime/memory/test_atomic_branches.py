@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from durable_graph import START, Command, StateGraph, get_store, interrupt
+from durable_graph.errors import StoreConflictError
 from durable_graph.saver import Saver
 from durable_graph.store import BaseStore, ItemStore
 from durable_graph.types import Durability, RunnableConfig
+from durable_graph_postgres import PostgresSaver, PostgresStore
+from durable_graph_sqlite import SqliteSaver, SqliteStore
 from tests.runtime.kit import Items, history, reached
 
 HOME = ("notes",)
@@ -162,3 +166,59 @@ async def test_a_node_that_asks_puts_once_though_it_runs_twice(
     result = await made.ainvoke(Command(resume=True), config, durability=durability)
     assert sorted(result["items"]) == ["beside", "calls"]
     assert await keys(others) == ["beside 1", "calls 2", "x 1", "y 2"]
+
+
+async def test_runs_elsewhere_that_count_together_lose_no_count(
+    saver: Saver, store: ItemStore, others: ItemStore
+) -> None:
+    """On connections of their own, each against all others: of those that put over one version
+    one has its result stored, and the others run again."""
+    refused: list[str] = []
+
+    async def count(state: Items, store: BaseStore) -> Items:
+        found = await store.aget(HOME, "n")
+        await asyncio.sleep(0)
+        number = 1 if found is None else found.value["n"] + 1
+        version = 0 if found is None else found.version
+        await store.aput(HOME, "n", {"n": number}, if_version=version)
+        return {"items": [number]}
+
+    def over(state: Items) -> str:
+        return "__end__" if len(state["items"]) >= 5 else "count"
+
+    async def run(thread: str) -> list[int]:
+        async with AsyncExitStack() as stack:
+            own: Saver = saver
+            own_store: ItemStore = store
+            if isinstance(saver, SqliteSaver):
+                own = await stack.enter_async_context(SqliteSaver(saver.backend.path))
+                own_store = SqliteStore(saver.backend.path, atomic=True)
+            elif isinstance(saver, PostgresSaver):
+                backend: Any = saver.backend
+                place = {"schema": backend.schema}
+                own = await stack.enter_async_context(PostgresSaver(backend._dsn, **place))
+                own_store = PostgresStore(backend._dsn, atomic=True, **place)
+            if own_store is not store:
+                stack.push_async_callback(own_store.aclose)
+            graph = StateGraph(Items).add_node(count).add_edge(START, "count")
+            graph.add_conditional_edges("count", over)
+            made = graph.compile(own, store=own_store)
+            config: RunnableConfig = {"configurable": {"thread_id": thread}}
+            given: Items | None = {"items": []}
+            for _ in range(200):
+                try:
+                    found: list[int] = (await made.ainvoke(given, config))["items"]
+                except StoreConflictError:
+                    refused.append(thread)
+                    given = None
+                else:
+                    return found
+            raise AssertionError("It never gets through.")
+
+    async with asyncio.timeout(30):
+        counted = await asyncio.gather(*(run(f"t{number}") for number in range(3)))
+    assert sorted(number for of_one in counted for number in of_one) == list(range(1, 16))
+    item = await others.aget(HOME, "n")
+    assert item is not None
+    assert item.value == {"n": 15}
+    assert refused

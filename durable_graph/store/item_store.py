@@ -41,6 +41,8 @@ __all__ = ["ItemStore"]
 _PAGE: Final = 200
 _MOST: Final = 1000
 _SWEEP: Final = 500
+# How often a search looks for what was put while it was going on.
+_LOOKS: Final = 8
 # How many more than are wanted storage is asked for, to see that all others are farther away.
 _SPARE: Final = 16
 
@@ -315,11 +317,15 @@ class ItemStore(BaseStore):
 
     async def _newest(self, op: SearchOp, pending: Pending) -> list[tuple[None, Entry]]:
         found: list[tuple[None, Entry]] = []
+        seen: set[Place] = set()
         left, most = op.offset, op.offset + op.limit
         async for page in self._pages(op, pending, most if not op.filter else max(most, _PAGE)):
             for entry in page:
                 if op.filter and not self._matches(entry, op.filter):
                     continue
+                if entry.place in seen:
+                    continue
+                seen.add(entry.place)
                 if left > 0:
                     left -= 1
                     continue
@@ -337,6 +343,9 @@ class ItemStore(BaseStore):
         rest: list[tuple[None, Entry]] = []
         async for page, bound in self._candidates(query, op, pending):
             scores = cosines(query, [entry.vectors for entry in page])
+            anew = {entry.place for entry in page}
+            best = [pair for pair in best if pair[1].place not in anew]
+            rest = [pair for pair in rest if pair[1].place not in anew]
             for score, entry in zip(scores, page, strict=True):
                 if op.filter and not self._matches(entry, op.filter):
                     continue
@@ -386,21 +395,39 @@ class ItemStore(BaseStore):
     async def _pages(
         self, op: SearchOp, pending: Pending, size: int, *, vectors: bool = False
     ) -> AsyncIterator[Sequence[Entry]]:
-        """What is there and what is pending, the last first."""
+        """What is there and what is pending, the last first.
+
+        What is put anew while pages are read comes to stand before them, whether it was in one
+        or was still to be reached. So after the last, those that are newer than the first follow,
+        until one look shows them all, or others put faster than can be read.
+        """
         own = list(pending.found(op.namespace_prefix))
         if own:
             yield own
+        newest: Entry | None = None
+        for _ in range(_LOOKS):
+            count, down_to = 0, newest
+            async for page in self._scanned(op.namespace_prefix, size, down_to, vectors=vectors):
+                if not count and page:
+                    newest = page[0]
+                count += 1
+                yield [entry for entry in page if entry.place not in pending.writes]
+            if count == 1:
+                return
+            size = _PAGE
+
+    async def _scanned(
+        self, prefix: Namespace, size: int, down_to: Entry | None, *, vectors: bool
+    ) -> AsyncIterator[Sequence[Entry]]:
+        """What is stored, in pages of this size, at least one, the last first."""
         after: Entry | None = None
         limit = min(size, _MOST)
         while True:
-            page = await self.items.scan(
-                op.namespace_prefix,
-                self._clock.time(),
-                limit=limit,
-                after=after,
-                vectors=vectors,
-            )
-            yield [entry for entry in page if entry.place not in pending.writes]
+            now = self._clock.time()
+            page = await self.items.scan(prefix, now, limit=limit, after=after, vectors=vectors)
+            if down_to is not None:
+                page = [entry for entry in page if entry.order > down_to.order]
+            yield page
             if len(page) < limit:
                 return
             after = page[-1]

@@ -316,7 +316,7 @@ def test_a_process_killed_in_the_middle_of_tasks_at_once_leaves_each_put_once(
             process.process.wait()
     with contextlib.closing(SqliteSaver(path)) as saver, SqliteStore(path, atomic=True) as store:
         done = len(fanning(saver, store, 1).get_state(config()).values["items"])
-        limits = {**config(), "recursion_limit": 1_000_000}
+        limits: Any = {**config(), "recursion_limit": 1_000_000}
         state = fanning(saver, store, done // 4 + 2).invoke(None, limits)
         assert len(state["items"]) == 4 * (done // 4 + 2)
         found = {item.key for item in store.search(HOME, limit=1_000_000)}

@@ -190,11 +190,11 @@ async def test_runs_elsewhere_that_count_together_lose_no_count(
         async with AsyncExitStack() as stack:
             own: Saver = saver
             own_store: ItemStore = store
+            backend: Any = saver.backend
             if isinstance(saver, SqliteSaver):
-                own = await stack.enter_async_context(SqliteSaver(saver.backend.path))
-                own_store = SqliteStore(saver.backend.path, atomic=True)
+                own = await stack.enter_async_context(SqliteSaver(backend.path))
+                own_store = SqliteStore(backend.path, atomic=True)
             elif isinstance(saver, PostgresSaver):
-                backend: Any = saver.backend
                 place = {"schema": backend.schema}
                 own = await stack.enter_async_context(PostgresSaver(backend._dsn, **place))
                 own_store = PostgresStore(backend._dsn, atomic=True, **place)

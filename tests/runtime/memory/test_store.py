@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_graph.errors import InvalidNamespaceError, StoreConflictError, StoreError
+from durable_graph.ports.items import Entry, Namespace
+from durable_graph.ports.memory_items import InMemoryItems
 from durable_graph.ports.store import GetOp, Item, ListNamespacesOp, Op, PutOp, SearchOp
 from durable_graph.state.messages import Message
-from durable_graph.store import BaseStore, InMemoryStore
+from durable_graph.store import BaseStore, InMemoryStore, ItemStore
 from durable_graph.testing import FakeClock
 
 HOME = ("users", "7")
@@ -159,6 +161,39 @@ async def test_a_search_is_cut_into_pages() -> None:
     assert [key for page in pages for key in page] == [str(n) for n in range(24, -1, -1)]
     assert await keys(store, filter={"even": True}, limit=2, offset=1) == ["22", "20"]
     assert await keys(store, limit=0) == []
+
+
+@pytest.mark.parametrize("query", [None, "words"])
+@pytest.mark.parametrize("puts", [1, 30, 250])
+async def test_a_search_finds_what_is_there_all_the_time(query: str | None, puts: int) -> None:
+    """Once each, though it is put anew between two pages, from one that is still to come to before
+    the first, or from the first; and it ends, though others put on and on."""
+    many = 700
+
+    class Busy(InMemoryItems):
+        """Items of which some are put anew before each page is read."""
+
+        scans = 0
+
+        async def scan(self, prefix: Namespace, now: float, **options: Any) -> Sequence[Entry]:
+            self.scans += 1
+            if self.scans > 1 and (puts < 250 or self.scans < 40):
+                for number in range(puts):
+                    key = str((number * 7 + self.scans * 3) % many)
+                    await others.aput(HOME, key, {"n": int(key), "text": "words"})
+            return await super().scan(prefix, now, **options)
+
+    index: Any = {"dims": 1, "embed": lambda texts: [[1.0] for _ in texts], "fields": ["text"]}
+    items = Busy()
+    store, others = ItemStore(items, index=index), ItemStore(items, index=index)
+    for number in range(many):
+        await others.aput(HOME, str(number), {"n": number, "text": "words"})
+    found = await store.asearch(HOME, query=query, filter={"n": {"$lt": 100}}, limit=150)
+    numbers = [item.value["n"] for item in found]
+    assert len(numbers) == len(set(numbers))
+    if puts < 250:
+        assert sorted(numbers) == list(range(100))
+    assert items.scans < 60
 
 
 @pytest.mark.parametrize("number", [-1, "1", 1.5, True, None])

@@ -23,8 +23,10 @@ ClientT = TypeVar("ClientT")
 
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 1.0
-# How many times as long as nothing may come a request may take as a whole.
+# How many times as long as nothing may come a request may take as a whole, and how many bytes a
+# second it moves at least where there are many of them.
 _LONGEST = 6
+_SLOWEST = 2**18
 # How often a service that is not there, or has not answered a read, is asked.
 _TRIES = 3
 
@@ -64,13 +66,16 @@ class Service(Generic[ClientT]):
         """How many event loops have connections of their own."""
         return self._clients.count
 
-    async def again(self, work: Callable[[ClientT], Awaitable[T]], what: str) -> T:
+    async def again(
+        self, work: Callable[[ClientT], Awaitable[T]], what: str, *, size: int = 0
+    ) -> T:
         """Ask something that may be asked any number of times: what reads, or writes what is the
         same each time and in nobody's way.
 
         Args:
-            work: makes the requests.
+            work: makes a request.
             what: what it does, for messages.
+            size: how many bytes are sent.
 
         Raises:
             StorageBusyError: the service was busy for `busy_timeout` seconds, was not to be
@@ -78,14 +83,31 @@ class Service(Generic[ClientT]):
             StorageError: it failed otherwise.
             StorageClosedError: this was closed.
         """
-        return await self._ask(work, what, writes=False)
+        return await self._ask(lambda client, _: work(client), what, size, writes=False)
 
-    async def once(self, work: Callable[[ClientT], Awaitable[T]], what: str) -> T:
+    async def fetch(
+        self, work: Callable[[ClientT, Callable[[int], None]], Awaitable[T]], what: str
+    ) -> T:
+        """As `again`, for an answer of any size: `work` says how many bytes are still to come, as
+        soon as it knows."""
+
+        async def given(client: ClientT, limit: asyncio.Timeout) -> T:
+            def expect(size: int) -> None:
+                until = limit.when()
+                assert until is not None
+                limit.reschedule(until + size / _SLOWEST)
+
+            return await work(client, expect)
+
+        return await self._ask(given, what, 0, writes=False)
+
+    async def once(self, work: Callable[[ClientT], Awaitable[T]], what: str, *, size: int = 0) -> T:
         """Ask something that changes what is stored: again only where it surely was not done.
 
         Args:
             work: makes one request; if it raises `NothingDoneError`, it is called again.
             what: what it does, for messages.
+            size: how many bytes are sent.
 
         Raises:
             OutcomeUnknownError: it was sent, and it is not known what became of it.
@@ -94,22 +116,30 @@ class Service(Generic[ClientT]):
             StorageError: it failed otherwise; nothing was written.
             StorageClosedError: this was closed.
         """
-        return await self._ask(work, what, writes=True)
+        return await self._ask(lambda client, _: work(client), what, size, writes=True)
 
     async def aclose(self) -> None:
         """Wait for what is under way, and close the connections; those of the user's stay."""
         await self._clients.aclose()
 
-    async def _ask(self, work: Callable[[ClientT], Awaitable[T]], what: str, *, writes: bool) -> T:
+    async def _ask(
+        self,
+        work: Callable[[ClientT, asyncio.Timeout], Awaitable[T]],
+        what: str,
+        size: int,
+        *,
+        writes: bool,
+    ) -> T:
         begin = self._clock.monotonic()
+        longest = self._longest + size / _SLOWEST
         wait, tries = _FIRST_WAIT, 0
         while True:
             tries += 1
             self.requests += 1
             try:
                 # The client limits how long nothing comes, but not how long nothing goes.
-                async with self._clients.use() as client, asyncio.timeout(self._longest):
-                    return await work(client)
+                async with self._clients.use() as client, asyncio.timeout(longest) as limit:
+                    return await work(client, limit)
             except Exception as error:
                 fate = fate_of(error)
                 if fate is None:

@@ -125,7 +125,7 @@ class Bucket:
         One that is still that with the ETag `unless` comes without what is in it.
         """
 
-        async def work(client: Any) -> Stored | None:
+        async def work(client: Any, expect: Callable[[int], None]) -> Stored | None:
             condition = {} if unless is None else {"IfNoneMatch": unless}
             try:
                 answer = await client.get_object(Bucket=self.name, Key=self._key(key), **condition)
@@ -136,9 +136,12 @@ class Bucket:
                     return Stored(b"", unless)
                 raise
             async with answer["Body"] as body:
+                expect(answer["ContentLength"])
                 return Stored(await body.read(), answer["ETag"])
 
-        return await self._again(work, f"Reading {self.url}")
+        if not self._ready:
+            await self.ready()
+        return await self.service.fetch(work, f"Reading {self.url}")
 
     async def put(self, key: str, data: bytes) -> None:
         """Store an object under a key of its own, or one that always holds the same."""
@@ -147,7 +150,7 @@ class Bucket:
             self.written += len(data)
             await client.put_object(Bucket=self.name, Key=self._key(key), Body=data)
 
-        await self._again(work, f"Writing to {self.url}")
+        await self._again(work, f"Writing to {self.url}", size=len(data))
 
     async def put_if(self, key: str, data: bytes, etag: str | None) -> str | None:
         """Store an object if there is what is expected; returns its ETag.
@@ -181,47 +184,59 @@ class Bucket:
                 raise
             return str(answer["ETag"])
 
-        return await self._once(work, f"Writing to {self.url}")
+        if not self._ready:
+            await self.ready()
+        return await self.service.once(work, f"Writing to {self.url}", size=len(data))
 
     async def list(self, folder: str) -> Sequence[Listed]:
         """All objects whose keys begin with this, in the order of their keys."""
+        found: list[Listed] = []
+        more: dict[str, str] | None = {}
+        while more is not None:
+            page, more = await self._page(folder, more)
+            found += page
+        return found
 
-        async def work(client: Any) -> Sequence[Listed]:
-            found: list[Listed] = []
-            more: dict[str, str] = {}
-            while True:
-                answer = await client.list_objects_v2(
-                    Bucket=self.name, Prefix=self._key(folder), **more
+    async def _page(
+        self, folder: str, at: dict[str, str]
+    ) -> tuple[Sequence[Listed], dict[str, str] | None]:
+        """Some of a list, and where it goes on."""
+
+        async def work(client: Any) -> tuple[Sequence[Listed], dict[str, str] | None]:
+            answer = await client.list_objects_v2(Bucket=self.name, Prefix=self._key(folder), **at)
+            now = _date(answer)
+            page = [
+                Listed(
+                    item["Key"].removeprefix(self._start),
+                    item["ETag"],
+                    max(0.0, (now - item["LastModified"]).total_seconds()),
                 )
-                now = _date(answer)
-                for item in answer.get("Contents", ()):
-                    age = max(0.0, (now - item["LastModified"]).total_seconds())
-                    key = item["Key"].removeprefix(self._start)
-                    found.append(Listed(key, item["ETag"], age))
-                if not answer.get("IsTruncated"):
-                    return found
-                more = {"ContinuationToken": answer["NextContinuationToken"]}
+                for item in answer.get("Contents", ())
+            ]
+            if not answer.get("IsTruncated"):
+                return page, None
+            return page, {"ContinuationToken": answer["NextContinuationToken"]}
 
         return await self._again(work, f"Listing {self.url}")
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects. Harmless if they are not there."""
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            await self._delete(keys[start : start + _DELETED_AT_ONCE])
 
+    async def _delete(self, keys: Sequence[str]) -> None:
         async def work(client: Any) -> None:
-            for start in range(0, len(keys), _DELETED_AT_ONCE):
-                some = keys[start : start + _DELETED_AT_ONCE]
-                answer = await client.delete_objects(
-                    Bucket=self.name,
-                    Delete={"Objects": [{"Key": self._key(key)} for key in some], "Quiet": True},
+            answer = await client.delete_objects(
+                Bucket=self.name,
+                Delete={"Objects": [{"Key": self._key(key)} for key in keys], "Quiet": True},
+            )
+            for failed in answer.get("Errors", ()):
+                raise StorageError(
+                    f"{self.url}: {failed.get('Key')} cannot be deleted: {failed.get('Code')}. "
+                    f"Check that this user may delete objects, and call again."
                 )
-                for failed in answer.get("Errors", ()):
-                    raise StorageError(
-                        f"{self.url}: {failed.get('Key')} cannot be deleted: {failed.get('Code')}. "
-                        f"Check that this user may delete objects, and call again."
-                    )
 
-        if keys:
-            await self._again(work, f"Deleting from {self.url}")
+        await self._again(work, f"Deleting from {self.url}")
 
     async def aclose(self) -> None:
         """Release the connections."""
@@ -230,15 +245,10 @@ class Bucket:
     def _key(self, key: str) -> str:
         return f"{self._start}{key}"
 
-    async def _again(self, work: Callable[[Any], Awaitable[T]], what: str) -> T:
+    async def _again(self, work: Callable[[Any], Awaitable[T]], what: str, *, size: int = 0) -> T:
         if not self._ready:
             await self.ready()
-        return await self.service.again(work, what)
-
-    async def _once(self, work: Callable[[Any], Awaitable[T]], what: str) -> T:
-        if not self._ready:
-            await self.ready()
-        return await self.service.once(work, what)
+        return await self.service.again(work, what, size=size)
 
     # -- the first time --------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from redis import exceptions as redis
 from redis.asyncio import RedisCluster
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
 
 from durable_graph.errors import DurableGraphError
 from durable_graph_redis.greeting import Greeting
@@ -133,7 +133,7 @@ class PoolLink:
                 # Where nothing has ever answered, waiting would only hide a wrong address.
                 hopeless = self._counts.connections == 0 or _is_distrusted(error)
                 if hopeless or loop.time() + wait >= deadline:
-                    raise UnreachableError(str(error)) from error
+                    raise UnreachableError(self._told(error)) from error
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)
 
@@ -159,6 +159,15 @@ class PoolLink:
         connection.register_connect_callback(self._forget)
         self._greeted.add(connection)
         return connection
+
+    def _told(self, error: Exception) -> str:
+        """What has failed. Who does not speak TLS takes the beginning of it for a command whose
+        end is still to come, and says nothing."""
+        silent = isinstance(error, redis.TimeoutError) or _comes_of(error, ssl.SSLError)
+        secured = issubclass(self._pool.connection_class, SSLConnection)
+        if not secured or not silent or _is_distrusted(error):
+            return str(error)
+        return f"{error}. If it does not speak TLS, its URL begins with redis:// and not rediss://"
 
     def _forget(self, connection: AbstractConnection) -> None:
         self._greeted.discard(connection)
@@ -233,8 +242,12 @@ class ClusterLink:
 
 def _is_distrusted(error: BaseException) -> bool:
     """Whether a server showed a certificate that is not trusted, which no waiting changes."""
+    return _comes_of(error, ssl.SSLCertVerificationError)
+
+
+def _comes_of(error: BaseException, kind: type[BaseException]) -> bool:
     found: BaseException | None = error
-    while found is not None and not isinstance(found, ssl.SSLCertVerificationError):
+    while found is not None and not isinstance(found, kind):
         found = found.__cause__ or found.__context__
     return found is not None
 

@@ -77,3 +77,17 @@ async def test_without_tls_it_is_told_soon(secured: Secured) -> None:
     async with RedisSaver(f"redis://127.0.0.1:{secured.port}", timeout=0.5) as saver:
         with pytest.raises(StorageBusyError):
             await counting(saver, 5).ainvoke({"items": ["begin"]}, thread("t"))
+
+
+async def test_tls_to_who_does_not_speak_it_is_told_soon() -> None:
+    """Where the URL says TLS and the server does not, which waits for more and says nothing; of
+    one that is not there, the error says nothing of TLS."""
+    with redis.private_server(**redis.ALWAYS) as server:
+        async with RedisSaver(f"rediss://127.0.0.1:{server.port}", timeout=0.5) as saver:
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(StorageBusyError, match=r"does not speak TLS.*redis://"):
+                await counting(saver, 5).ainvoke({"items": ["begin"]}, thread("t"))
+            assert asyncio.get_running_loop().time() - began < 5
+    async with RedisSaver(f"rediss://127.0.0.1:{server.port}", timeout=0.5) as saver:
+        with pytest.raises(StorageBusyError, match=r"cannot be reached(?!.*TLS)"):
+            await counting(saver, 5).ainvoke({"items": ["begin"]}, thread("t"))

@@ -261,7 +261,7 @@ WITH found AS MATERIALIZED (
         AS u (namespace, key, version, expires)
     JOIN {schema}.items AS i
         ON i.namespace = u.namespace AND i.key = u.key AND i.version = u.version
-    WHERE i.expires > $5
+    WHERE i.expires > $5 AND i.expires < u.expires
     FOR UPDATE OF i SKIP LOCKED
 )
 UPDATE {schema}.items AS i SET expires = found.expires FROM found

@@ -51,7 +51,8 @@ DELETE FROM items WHERE namespace = :namespace AND key = :key;
 
 -- name: prolong
 UPDATE items SET expires = :expires
-WHERE namespace = :namespace AND key = :key AND version = :version AND expires > :now;
+WHERE namespace = :namespace AND key = :key AND version = :version AND expires > :now
+    AND expires < :expires;
 
 -- name: sweep
 DELETE FROM items

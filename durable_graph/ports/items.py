@@ -150,7 +150,7 @@ class Items(Protocol):
         """Let entries expire later than they would, each at its time.
 
         Only those that are still of the version they were read in; the others have a new time
-        anyway, or are gone.
+        anyway, or are gone. One that others have prolonged for longer meanwhile keeps that.
         """
         ...
 

@@ -99,7 +99,9 @@ class InMemoryItems:
         with self._lock:
             for entry, until in entries:
                 found = self._at(entry.place, now)
-                if found is not None and found.version == entry.version:
+                if found is None or found.version != entry.version:
+                    continue
+                if found.expires is not None and found.expires < until:
                     self._keep(replace(found, expires=until))
 
     async def sweep(self, now: float, *, limit: int) -> int:

@@ -14,7 +14,7 @@ HOME = ("notes",)
 @pytest.mark.parametrize("name", stores())
 async def test_what_is_gone_stays_so(name: str) -> None:
     """What has expired since it was read does not come back, nor does what was removed; what was
-    put anew keeps its own end."""
+    put anew keeps its own end, and what others have prolonged for longer keeps that."""
     clock = FakeClock()
     async with STORES[name](clock=clock) as storage:
         store = storage.store if isinstance(storage, StoreStorage) else storage
@@ -29,6 +29,8 @@ async def test_what_is_gone_stays_so(name: str) -> None:
         now = clock.time()
         await items.prolong([(longer, now + 1000)], now)
         await items.prolong([(removed, now + 500), (anew, now + 500)], now)
+        # By one who has read it before, and whose call comes late.
+        await items.prolong([(longer, now + 500)], now)
         found = await items.fetch([(HOME, key) for key in keys], now)
         ends = [None if entry is None else entry.expires for entry in found]
         assert ends == [now + 60, None, now + 120, now + 1000]

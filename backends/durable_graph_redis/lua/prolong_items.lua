@@ -6,7 +6,8 @@ for i = 2, #ARGV, 3 do
   local there = redis.call('HGET', KEYS[1], ARGV[i])
   local ends_at = redis.call('ZSCORE', KEYS[2], ARGV[i])
   if there and string.sub(there, 1, 16) == ARGV[i + 1] and ends_at
-      and tonumber(ends_at) > tonumber(ARGV[1]) then
+      and tonumber(ends_at) > tonumber(ARGV[1])
+      and tonumber(ends_at) < tonumber(ARGV[i + 2]) then
     redis.call('ZADD', KEYS[2], ARGV[i + 2], ARGV[i])
   end
 end

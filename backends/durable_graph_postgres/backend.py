@@ -48,7 +48,7 @@ from durable_graph.ports.loops import PerLoop
 from durable_graph.ports.owned import nobody_cancels
 from durable_graph.ports.paging import cursor_of, place_of
 from durable_graph.ports.rows import head_values, until_commit
-from durable_graph.ports.shielded import until_done
+from durable_graph.ports.shielded import to_its_end, until_done
 from durable_graph_postgres.connections import Connections, Lent, Source, terminate
 from durable_graph_postgres.failures import FAILURES, is_lost, may_pass, translate, unreachable
 from durable_graph_postgres.guest import GuestError, host
@@ -293,22 +293,24 @@ class PostgresBackend:
                 arguments = append_arguments([append], None, self._patience)
                 if await connection.fetchval(self._sql["append"], *arguments) != [True]:
                     raise ValueError("What is to be appended does not follow what it was made for.")
+                # Set back what the guest may have set in the session. Within the transaction, after
+                # which a pooler gives the session to others.
+                await connection.execute(connection.get_reset_query())
             return append
 
-        async def then_reset(connection: Connection) -> Append | None:
+        async def or_reset(connection: Connection) -> Append | None:
             try:
                 return await transaction(connection)
-            except FAILURES as error:
+            except BaseException as error:
+                await self._reset(connection)
                 # A connection that was closed for what the guest did cannot end the transaction;
                 # the server does, and nothing was committed.
-                if isinstance(error.__context__, GuestError):
+                if isinstance(error, FAILURES) and isinstance(error.__context__, GuestError):
                     raise error.__context__ from error.__context__.__cause__
                 raise
-            finally:
-                await self._reset(connection)
 
         try:
-            return await self._call(then_reset, writes=True, limit=3 * self._call_timeout)
+            return await self._call(or_reset, writes=True, limit=3 * self._call_timeout)
         except GuestError as raised:
             raise raised.error from raised.error.__cause__
 
@@ -581,7 +583,8 @@ class PostgresBackend:
                 "gets connections of its own."
             )
         call = self._call(work, writes=writes, limit=limit)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, home))
+        answer = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, home))
+        return await to_its_end(answer)
 
     async def _on_connection(
         self,
@@ -615,7 +618,8 @@ class PostgresBackend:
                 await source.give_back(connection)
 
     async def _reset(self, connection: Connection) -> None:
-        """Set back what a guest may have set in the session, or else close it."""
+        """Set back what a guest may have left in the session, or else close it: a lock of the
+        session's stays when the transaction is undone."""
         if connection.is_closed() or not self._prepared:
             return
         try:

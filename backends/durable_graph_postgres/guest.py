@@ -37,6 +37,9 @@ _ARRIVE: Final = """
 SELECT pg_current_xact_id()::text, current_setting('synchronous_commit'), array_agg(oid)
 FROM pg_class WHERE relnamespace = to_regnamespace($1)
 """
+# What is checked at the end of the transaction only is his affair as well. What follows is ours, as
+# whoever we are; and no reset of a session sets back these two.
+_SETTLE: Final = "SET CONSTRAINTS ALL IMMEDIATE; RESET SESSION AUTHORIZATION; RESET ROLE"
 _LEAVE: Final = """
 SELECT pg_current_xact_id_if_assigned()::text,
     ARRAY(
@@ -153,8 +156,7 @@ async def host(
         async with asyncio.timeout(patience) as limit:
             made = work(guest)
             result: T = await made if inspect.isawaitable(made) else made
-            # What is checked at the end of the transaction only is his affair as well.
-            await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            await connection.execute(_SETTLE)
         # How durable it is what he and we write is ours to say.
         ((last, changed, _),) = await connection.fetch(_LEAVE, tables, durability)
     except Exception as error:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _FIRST, _ALL = asyncio.FIRST_COMPLETED, asyncio.ALL_COMPLETED
 
 
-async def to_its_end(call: Coroutine[Any, Any, T]) -> T:
+async def to_its_end(call: Coroutine[Any, Any, T] | asyncio.Future[T]) -> T:
     """Make a call to its end even if the caller is cancelled, who is told only then.
 
     Else what has been sent could take effect after somebody has looked whether it did, and what

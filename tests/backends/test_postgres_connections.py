@@ -337,12 +337,56 @@ async def _beat(backend: PostgresBackend) -> Any:
     return await backend.beat(None)
 
 
+async def test_a_call_that_is_cancelled_on_another_loop_waits_for_its_write() -> None:
+    """As on the pool's own: what its caller does next comes after the write."""
+    async with asyncpg.create_pool(postgres.dsn(), min_size=0) as pool:
+        backend = PostgresBackend(pool=pool, schema=postgres.emptied_schema())
+        log = Log()
+        await write(backend, log, commit("c1"))
+        append = log.next(commit("c2"))
+        blocked, waited, free = threading.Event(), threading.Event(), threading.Event()
+
+        async def elsewhere() -> int:
+            call = asyncio.create_task(backend.append([append]))
+            while not blocked.is_set():
+                await asyncio.sleep(0.01)
+            call.cancel()
+            _, waiting = await asyncio.wait([call], timeout=0.1)
+            waited.set()
+            assert waiting == {call}
+            while not free.is_set():
+                await asyncio.sleep(0.01)
+            await asyncio.wait([call])
+            assert call.cancelled()
+            found = await backend.thread(log.key)
+            assert found is not None
+            assert found.head is not None
+            return found.head.seq
+
+        beside = await asyncpg.connect(postgres.dsn())
+        lock = beside.transaction()
+        await lock.start()
+        await beside.execute(f"SELECT FROM {backend.schema}.threads FOR UPDATE")
+        async with asyncio.timeout(20):
+            other = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(elsewhere())))
+            asked = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
+            while not await beside.fetchval(asked, beside.get_server_pid()):
+                await asyncio.sleep(0.01)
+            blocked.set()
+            await asyncio.to_thread(waited.wait, 10)
+            await lock.rollback()
+            free.set()
+            assert await other == append.head.seq
+        await beside.close()
+        await backend.aclose()
+
+
 # -- poolers ---------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def pgbouncer(dsn: str) -> AsyncIterator[str]:
-    """A pooler that gives each transaction another session; the address to use instead."""
+async def pgbouncer(dsn: str, sessions: int = 3) -> AsyncIterator[str]:
+    """A pooler that gives each transaction another of its sessions; the address to use instead."""
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
     if not Path(program).exists():
         pytest.skip("there is no pgbouncer here: run `make services`")
@@ -357,7 +401,7 @@ async def pgbouncer(dsn: str) -> AsyncIterator[str]:
             f"[databases]\n* = host=127.0.0.1 port={to.port} user={to.username}\n"
             f"[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\nunix_socket_dir=\n"
             f"auth_type=any\nauth_file={folder}/users\npool_mode=transaction\n"
-            f"default_pool_size=3\nserver_round_robin=1\n"
+            f"default_pool_size={sessions}\nserver_round_robin=1\n"
         )
         if postgres.unprivileged(Path(folder)):
             (Path(folder) / "users").chmod(0o644)
@@ -392,3 +436,30 @@ async def test_through_a_pooler() -> None:
         state = await graph.aget_state(history[-2].config)
         assert state.checkpoint_id == history[-2].checkpoint_id
         await saver.aclose()
+
+
+async def test_what_a_guest_sets_does_not_reach_others_through_a_pooler() -> None:
+    """Its session is given to others once the transaction has ended."""
+    asked = (
+        "SELECT current_setting('app.name', true), current_setting('work_mem'), current_user,"
+        " (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711)"
+    )
+
+    async def work(connection: Any) -> Any:
+        await connection.execute("SELECT set_config('app.name', 'ann', false)")
+        await connection.execute("SELECT set_config('work_mem', '77MB', false)")
+        await connection.execute("SELECT set_config('role', 'pg_read_all_data', false)")
+        await connection.execute("SELECT pg_advisory_lock(4711)")
+        return log.next(commit("c2"))
+
+    async with pgbouncer(postgres.dsn(), sessions=1) as address:
+        beside = await asyncpg.connect(address, statement_cache_size=0)
+        ((_, memory, user, _),) = await beside.fetch(asked)
+        backend = PostgresBackend(address, schema=postgres.emptied_schema(), prepared=False)
+        log = Log()
+        await write(backend, log, commit("c1"))
+        assert await backend.transact(log.key, log.position, work) is not None
+        ((name, *found),) = await beside.fetch(asked)
+        await beside.close()
+        await backend.aclose()
+    assert (name or None, *found) == (None, memory, user, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -117,6 +118,7 @@ class RedisBackend:
         )
         self._keys = Keys(prefix)
         self._clock = clock or SystemClock()
+        self._known: Mapping[str, float] = {}  # replaced and never changed: any thread may look
         self.capabilities = Capabilities(
             durable=True,
             shared=True,
@@ -132,12 +134,21 @@ class RedisBackend:
         self, batch: Sequence[Append], beat: Process | None = None
     ) -> Sequence[Outcome]:
         # The beat is first: whoever sees the thread as this process's must find the process alive.
+        # Of commands that go out together that is not sure: in a cluster they go to several nodes,
+        # and a server that has forgotten a script is asked again for that one. So the first sign of
+        # a process goes by itself, as does one that comes late; before the others, there was one.
+        if beat is not None and not self._is_known(beat):
+            await self.beat(beat)
+            beat = None
         calls = [] if beat is None else [self._beat(beat)]
         calls += map(self._append, batch)
+        began = self._clock.monotonic()
         answers = await self._sessions.write_all(calls)
         wrong = [answer for answer in answers if isinstance(answer, BaseException)]
         if wrong:
             raise self._failed(wrong, all_of_them=len(wrong) == len(answers))
+        if beat is not None:
+            self._know(beat, began)
         return [_ANSWERS[answer] for answer in answers[len(calls) - len(batch) :]]
 
     async def read(
@@ -215,8 +226,10 @@ class RedisBackend:
         return unpack_message(message.id, *stored)
 
     async def beat(self, process: Process | None) -> Sequence[Liveness]:
-        call = self._beat(process)
+        call, began = self._beat(process), self._clock.monotonic()
         told = await (self._sessions.look if process is None else self._sessions.write)(call)
+        if process is not None:
+            self._know(process, began)
         known = (
             to_liveness(id, age, value)
             for id, age, value in zip(told[::3], told[1::3], told[2::3], strict=True)
@@ -299,6 +312,16 @@ class RedisBackend:
             *labels,
             *(len(fields), *fields, *settled),
         )
+
+    def _is_known(self, process: Process) -> bool:
+        """Whether others will see for a while that a process is alive, by a sign that is stored."""
+        return self._clock.monotonic() < self._known.get(process.id, -math.inf)
+
+    def _know(self, process: Process, began: float) -> None:
+        """A sign of life, asked for at that time, is stored."""
+        known = {id: until for id, until in self._known.items() if until > began}
+        # Half of the lease: the next one may be a while on its way.
+        self._known = {**known, process.id: began + process.lease / 2}
 
     def _beat(self, process: Process | None) -> Call:
         beat = () if process is None else (process.id, pack_process(process))

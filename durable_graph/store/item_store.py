@@ -414,7 +414,7 @@ class ItemStore(BaseStore):
                 yield [entry for entry in page if entry.place not in pending.writes]
             if count == 1:
                 return
-            size = _PAGE
+            size = _SPARE if down_to is None else _PAGE  # mostly there are none
 
     async def _scanned(
         self, prefix: Namespace, size: int, down_to: Entry | None, *, vectors: bool

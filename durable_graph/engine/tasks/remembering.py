@@ -60,6 +60,7 @@ class Gathered:
         self._caller = caller
         self._writes: dict[int, Sequence[Write]] = {}
         self._ready: dict[int, Puts] = {}
+        self._late: dict[int, tuple[Gathered, Sequence[Write]]] = {}
         self._below = Pending()
 
     def below(self) -> Pending:
@@ -89,11 +90,12 @@ class Gathered:
         if writes:
             self._ready[index] = await self._store.puts(writes)
             if unwritten is not None:
-                unwritten.lay(writes)
+                self._late[index] = unwritten, writes
 
     def drop(self, index: int) -> None:
         """A task's result was refused: it will run again."""
         self._ready.pop(index, None)
+        self._late.pop(index, None)
 
     @property
     def ready(self) -> list[int]:
@@ -115,12 +117,20 @@ class Gathered:
 
     def take(self, index: int) -> Sequence[Puts]:
         """What is to be written with the result of a task."""
+        self._lay_late(index)
         return [self._ready.pop(index)] if index in self._ready else ()
 
     def take_all(self) -> Sequence[Puts]:
         """What is to be written with all results that are not written yet."""
         taken, self._ready = self._ready, {}
+        for index in taken:
+            self._lay_late(index)
         return tuple(taken.values())
+
+    def _lay_late(self, index: int) -> None:
+        if index in self._late:
+            unwritten, writes = self._late.pop(index)
+            unwritten.lay(writes)
 
     async def hand_on(self, index: int) -> None:
         """A task's result is not written at all: what it has put goes with that of the execution

@@ -321,3 +321,27 @@ async def test_a_put_that_is_refused_does_not_hide_what_a_run_ends_with(
     item = await others.aget(HOME, "k")
     assert item is not None
     assert item.value == {"n": 2}
+
+
+async def test_what_was_refused_is_not_seen_by_who_goes_on(
+    saver: Saver, store: ItemStore, config: RunnableConfig
+) -> None:
+    """Nor where puts are stored only when the run ends: a caller may live with the refusal."""
+    seen: list[list[str]] = []
+
+    async def bad(state: Items, store: BaseStore) -> Any:
+        await store.aput(HOME, "bad", {})
+        return {"items": 5}
+
+    within = StateGraph(Items).add_node(bad).add_edge(START, "bad").compile()
+
+    async def calls(state: Items) -> None:
+        with pytest.raises(InvalidUpdateError):
+            await within.ainvoke({})
+
+    async def after(state: Items) -> None:
+        seen.append(await keys(get_store()))
+
+    graph = StateGraph(Items).add_sequence([calls, after]).add_edge(START, "calls")
+    await graph.compile(saver, store=store).ainvoke({}, config, durability="exit")
+    assert seen == [[]]

@@ -530,8 +530,10 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _op(op: Op, lines: _Lines) -> list[Any]:
+def _op(op: Op, lines: _Lines) -> Sequence[Any]:
     match op:
+        case ("w", _):  # by far the most frequent, and nothing in it has a line
+            return op
         case ("m", members, removed):
             return ["m", {name: lines.add(value) for name, value in members.items()}, removed]
         case _:

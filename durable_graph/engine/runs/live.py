@@ -315,8 +315,12 @@ class LiveThread:
         """
         freezer = freezer or self.freezer
         freeze, values = freezer.update, self.scope.values
-        updates = (freeze(who, update, values, spoken, asked=asked) for update in result.updates)
-        outcome = Outcome(index, [written for written in updates if written])
+        writes = [
+            written
+            for update in result.updates
+            if (written := freeze(who, update, values, spoken, asked=asked))
+        ]
+        outcome = Outcome(index, writes)
         if result.goto:
             goto, sends = self.targets(who, result.goto, freezer)
             outcome.goto, outcome.sends = tuple(dict.fromkeys(goto)), tuple(sends)

@@ -151,6 +151,8 @@ class Teller:
 
     def release(self, receipt: Receipt | None = None) -> None:
         """What was held back has been written; up to this record, if one is named."""
+        if not self._held:
+            return
         held, self._held = self._held, []
         head = self._live.log.head if self._live.log is not None else None
         durable = head.seq if head is not None else 0

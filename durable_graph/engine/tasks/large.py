@@ -29,10 +29,12 @@ def is_large(result: Result) -> bool:
         for value in update.values():
             if type(value) is not int and is_bulky(value):
                 return True
+    if not result.goto:
+        return False
     arguments = [part.arg for part in result.goto if isinstance(part, Send)]
     if len(arguments) > _SENDS:  # so many are of one kind
         return is_bulky(arguments)
-    return any(map(is_bulky, arguments)) if arguments else False
+    return any(map(is_bulky, arguments))
 
 
 async def outcome_apart(

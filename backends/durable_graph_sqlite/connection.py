@@ -323,11 +323,7 @@ def translate(error: BaseException, path: str, *, writes: bool) -> DurableGraphE
             f"{text}. There is something already where only this could stand: a head that is older "
             f"than its records was put back. Restore the file from a copy."
         )
-    elif (
-        name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
-        or isinstance(error, ValueError)
-        or _is_no_text(error)
-    ):
+    elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or isinstance(error, ValueError):
         told = IntegrityError(f"{text}. The file is damaged; restore it from a copy.")
     elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
         told = StorageError(
@@ -342,11 +338,6 @@ def translate(error: BaseException, path: str, *, writes: bool) -> DurableGraphE
         told = StorageError(f"{text} ({name or type(error).__name__})")
     told.__cause__ = error
     return told
-
-
-def _is_no_text(error: BaseException) -> bool:
-    """Whether it says that text is none: an error of the driver's own, which has no name."""
-    return isinstance(error, sqlite3.OperationalError) and "Could not decode" in str(error)
 
 
 def _is_sqlite(error: BaseException) -> bool:

@@ -95,28 +95,6 @@ async def test_nothing_is_put_behind_a_last_record_that_is_missing(world: World)
         assert _numbers(await saver.averify("a")) == {LAST}
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE threads SET status = CAST(x'ff' AS TEXT) WHERE thread = 'a'",
-        "UPDATE threads SET owner = CAST(x'ff' AS TEXT) WHERE thread = 'a'",
-        "UPDATE cards SET metadata = CAST(x'ff' AS TEXT) WHERE thread = 'a'",
-    ],
-)
-async def test_text_that_is_none_is_damage(world: World, damage: str) -> None:
-    """Also in what is known of a thread: it is told as damage, in a list, too."""
-    async with SqliteSaver(world.path) as saver:
-        await saver.threads.update("a", metadata={"n": 1})
-    world.change(lambda db: db.executescript(f"PRAGMA ignore_check_constraints = ON; {damage}"))
-    async with SqliteSaver(world.path) as saver:
-        for _ in range(2):  # whoever asks again is told the same
-            with pytest.raises(IntegrityError, match="damaged"):
-                await saver.threads.get("a")
-            with pytest.raises(IntegrityError, match="damaged"):
-                _ = [info async for info in saver.threads.list()]
-        assert await saver.averify("b") == []
-
-
 async def _expect_states(world: World, graph: CompiledGraph, damaged: set[int]) -> None:
     """Expect each checkpoint as it was; or an error if a damaged record is part of it."""
     history = [entry async for entry in graph.aget_state_history(thread("a"))]

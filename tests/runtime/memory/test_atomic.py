@@ -31,12 +31,7 @@ from durable_graph.store import BaseStore, ItemStore
 from durable_graph.types import Durability, RunnableConfig
 from durable_graph_sqlite import SqliteSaver, SqliteStore
 from tests.runtime.kit import Items
-
-HOME = ("notes",)
-
-
-async def keys(store: BaseStore) -> list[str]:
-    return sorted(item.key for item in await store.asearch((), limit=100))
+from tests.runtime.memory.kit import HOME, keys
 
 
 def one_node(node: Callable[..., Any], saver: Saver, store: BaseStore, **options: Any) -> Any:

@@ -21,12 +21,7 @@ from durable_graph.saver import Saver
 from durable_graph.store import BaseStore, ItemStore
 from durable_graph.types import Durability, RunnableConfig
 from tests.runtime.kit import Items, key_of
-
-HOME = ("notes",)
-
-
-async def keys(store: BaseStore) -> list[str]:
-    return sorted(item.key for item in await store.asearch((), limit=100))
+from tests.runtime.memory.kit import HOME, keys
 
 
 async def count(store: BaseStore) -> None:

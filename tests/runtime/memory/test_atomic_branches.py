@@ -16,12 +16,7 @@ from durable_graph.types import Durability, RunnableConfig
 from durable_graph_postgres import PostgresSaver, PostgresStore
 from durable_graph_sqlite import SqliteSaver, SqliteStore
 from tests.runtime.kit import Items, history, reached
-
-HOME = ("notes",)
-
-
-async def keys(store: BaseStore) -> list[str]:
-    return sorted(item.key for item in await store.asearch((), limit=100))
+from tests.runtime.memory.kit import HOME, keys
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])

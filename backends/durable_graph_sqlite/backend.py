@@ -164,7 +164,7 @@ class SqliteBackend:
                 _refuse_archived(db, thread)
                 return None
             row, head = found
-            messages = [to_message(m) for m in db.execute(QUERIES["waiting"], (row,)).fetchall()]
+            messages = _waiting(db, row)
             if checkpoint is None:
                 known = unless is not None and unless == Position.of(head)
                 records = [] if known else read_records(db, row, head.seq, head.path)
@@ -466,6 +466,15 @@ def _head(db: sqlite3.Connection, thread: ThreadKey) -> tuple[int, Head] | None:
 def _card(db: sqlite3.Connection, thread: ThreadKey) -> Card | None:
     row = db.execute(QUERIES["card"], thread).fetchone()
     return None if row is None else to_card(thread, row)
+
+
+def _waiting(db: sqlite3.Connection, thread_id: int) -> list[Message]:
+    """The messages that wait; without those whose id is none, which could not be answered.
+
+    Their senders find that theirs is not there, and leave it once more.
+    """
+    rows = db.execute(QUERIES["waiting"], (thread_id,)).fetchall()
+    return [to_message(row) for row in rows if type(row[0]) is str]
 
 
 def _refuse_archived(db: sqlite3.Connection, thread: ThreadKey) -> None:

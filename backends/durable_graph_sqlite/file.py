@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from durable_graph.errors import ConfigError, StorageError, UnknownTypeError
 from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.rows import to_text
 from durable_graph_sqlite.sql import migrations
 
 __all__ = ["DatabaseFile", "Synchronous", "path_of"]
@@ -89,6 +90,7 @@ class DatabaseFile:
 
     def configure(self, db: sqlite3.Connection) -> None:
         """Prepare a connection that has just been opened, in its thread."""
+        db.text_factory = to_text
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("PRAGMA cell_size_check = ON")
         db.execute(f"PRAGMA synchronous = {_LEVELS[self.synchronous]}")

@@ -113,6 +113,7 @@ def guest(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
     """
     refused: list[str] = []
     kept = _Kept(db)
+    db.text_factory = str
 
     def allow(
         action: int, first: str | None, second: str | None, database: str | None, _: str | None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from typing import Any
 
 from durable_graph.ports.backend import Ranges, Record
 from durable_graph.ports.rows import chained
 from durable_graph_sqlite.sql import QUERIES
 
-__all__ = ["find_checkpoint", "read_records"]
+__all__ = ["Undecodable", "find_checkpoint", "read_records", "to_text"]
 
 
 def read_records(
@@ -22,14 +21,14 @@ def read_records(
     for first, last in ranges:
         first, last = max(first, 1), min(last, end)  # noqa: PLW2901 - as far as the log goes
         if first <= last:
-            rows = _fetch(db, query, (thread_id, first, last))
+            rows = db.execute(query, (thread_id, first, last)).fetchall()
             found += chained(first, last, rows, _link_before(db, thread_id, first))
     return found
 
 
 def find_checkpoint(db: sqlite3.Connection, thread_id: int, checkpoint: str) -> Record | None:
     """The commit of a checkpoint, without its body."""
-    rows = _fetch(db, QUERIES["checkpoint"], (thread_id, checkpoint))
+    rows = db.execute(QUERIES["checkpoint"], (thread_id, checkpoint)).fetchall()
     if not rows or type(rows[0][0]) is not int:
         return None
     seq = rows[0][0]
@@ -43,19 +42,22 @@ def _link_before(db: sqlite3.Connection, thread_id: int, seq: int) -> Any:
     return None if row is None else row[0]
 
 
-def _fetch(db: sqlite3.Connection, query: str, values: Sequence[Any]) -> list[Any]:
-    """All rows of a query, also if there is text among them that is none."""
-    try:
-        return db.execute(query, values).fetchall()
-    except sqlite3.OperationalError as error:
-        if "decode" not in str(error):
-            raise
-    db.text_factory = _readable
-    try:
-        return db.execute(query, values).fetchall()
-    finally:
-        db.text_factory = str
+class Undecodable:
+    """What stands for text whose bytes are none: neither text nor bytes.
+
+    So whoever takes a row apart finds it damaged, and can say whose row it is.
+    """
+
+    def __init__(self, stored: bytes) -> None:
+        self._stored = stored
+
+    def __repr__(self) -> str:
+        return f"<text that cannot be decoded: {self._stored!r:.200}>"
 
 
-def _readable(text: bytes) -> str:
-    return text.decode(errors="replace")
+def to_text(stored: bytes) -> str | Undecodable:
+    """Text as it was stored; where the driver would refuse the whole statement, only that text."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return Undecodable(stored)

@@ -15,6 +15,7 @@ _COLUMNS: Final = {
     "threads": ("link", "secret", "status", "owner", "state"),
     "records": ("kind", "digest", "link", "header", "body"),
     "blobs": ("data",),
+    "messages": ("kind", "body", "author"),
     "cards": ("owner", "tags", "metadata", "body"),
 }
 

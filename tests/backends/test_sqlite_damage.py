@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Callable
@@ -11,8 +12,9 @@ import pytest
 
 from durable_graph.errors import CheckpointNotFoundError, IntegrityError
 from durable_graph.graph.compiled import CompiledGraph
+from durable_graph.testing.contract_kit import Log, commit, message, write
 from durable_graph.types import StateSnapshot
-from durable_graph_sqlite import SqliteSaver
+from durable_graph_sqlite import SqliteBackend, SqliteSaver
 from tests.backends.kit import counting, thread
 from tests.backends.sqlite_damages import (
     DAMAGES,
@@ -93,6 +95,64 @@ async def test_nothing_is_put_behind_a_last_record_that_is_missing(world: World)
                 await call
         assert (await graph.aget_state(earlier.config)).values == earlier.values
         assert _numbers(await saver.averify("a")) == {LAST}
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        ("UPDATE threads SET status = CAST(x'ff' AS TEXT) WHERE thread = 'a'", "head of thread"),
+        ("UPDATE threads SET owner = CAST(x'ff' AS TEXT) WHERE thread = 'a'", "head of thread"),
+        ("UPDATE threads SET link = CAST(link AS TEXT) WHERE thread = 'a'", "head of thread"),
+        ("UPDATE cards SET metadata = CAST(x'ff' AS TEXT) WHERE thread = 'a'", "card of thread"),
+        ("UPDATE cards SET owner = CAST(x'ff' AS TEXT) WHERE thread = 'a'", "card of thread"),
+    ],
+)
+async def test_text_that_is_none_is_damage_of_its_thread(
+    world: World, damage: str, named: str
+) -> None:
+    """In what is known of a thread, as in its records: told as other damage is, also in a list."""
+    async with SqliteSaver(world.path) as saver:
+        await saver.threads.update("a", metadata={"n": 1})
+    world.change(lambda db: db.executescript(f"PRAGMA ignore_check_constraints = ON; {damage}"))
+    async with SqliteSaver(world.path) as saver:
+        for _ in range(2):  # whoever asks again is told the same
+            with pytest.raises(IntegrityError, match=f"{named} 'a'"):
+                await saver.threads.get("a")
+            with pytest.raises(IntegrityError, match=f"{named} 'a'"):
+                _ = [info async for info in saver.threads.list()]
+        assert await saver.averify("b") == []
+
+
+async def test_text_that_is_none_in_a_name_is_shown_as_it_is(world: World) -> None:
+    """In a list; other threads can be asked for."""
+    world.change(
+        lambda db: db.execute("UPDATE threads SET thread = CAST(x'ff' AS TEXT) WHERE thread = 'a'")
+    )
+    async with SqliteSaver(world.path) as saver:
+        with pytest.raises(IntegrityError, match=r"thread <text that .* b'\\xff'> is damaged"):
+            _ = [info async for info in saver.threads.list()]
+        assert await saver.averify("b") == []
+
+
+@pytest.mark.parametrize("column", ["message", "kind", "author"])
+async def test_a_message_whose_text_is_none_stops_nobody(tmp_path: Path, column: str) -> None:
+    """As one that says nothing: the run goes on, and its sender is heard once he asks again."""
+    backend = SqliteBackend(tmp_path / "a.db")
+    log = Log("a")
+    await write(backend, log, commit("c1"))
+    for name in ("damaged", "sound"):
+        await backend.post(log.key, message(name))
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as db, db:
+        db.execute(f"UPDATE messages SET {column} = CAST(x'ff' AS TEXT) WHERE message = 'damaged'")
+    reading = await backend.read(log.key)
+    assert reading is not None
+    assert reading.messages[-1] == message("sound")
+    if column == "message":
+        assert len(reading.messages) == 1
+        assert await backend.post(log.key, message("damaged")) == message("damaged")
+    else:
+        assert (reading.messages[0].id, reading.messages[0].body) == ("damaged", b"")
+    await backend.aclose()
 
 
 async def _expect_states(world: World, graph: CompiledGraph, damaged: set[int]) -> None:

@@ -132,8 +132,10 @@ async def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     [
         "value = replace(value, '1', '2')",
         "value = CAST(value AS TEXT)",
+        "value = CAST(x'ff' AS TEXT)",
         "value = x''",
         "key = 'other'",
+        "key = CAST(x'ff' AS TEXT)",
         "namespace = x'610062'",
         "namespace = x'6100'",
         "version = version + 1",

@@ -355,6 +355,8 @@ async def test_its_own_tables_can_be_made_and_changed(
         db.execute("UPDATE yours SET messages = 'c' WHERE id = 1")
         db.execute("UPDATE orders SET records = 'r'")
         (threads,) = db.execute("SELECT count(*) FROM threads").fetchone()
+        with pytest.raises(sqlite3.OperationalError, match="decode"):  # as on any connection
+            db.execute("SELECT CAST(x'ff' AS TEXT)").fetchone()
         db.row_factory = sqlite3.Row
         (mine,) = db.execute("SELECT count(*) AS n FROM yours").fetchone()
         return [threads, mine]

@@ -1,7 +1,8 @@
 """Tasks that nobody cancels, and how what runs in one knows that it does.
 
 A call to a driver that is torn by being cancelled has to be shielded, for a task and two turns of
-the event loop. What the engine writes is in tasks of its own anyway: there it need not be.
+the event loop. What the engine writes is in tasks of its own anyway: there it need not be. Nor
+need it be in the task of a run that is alone, which only the engine knows how to cancel.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Coroutine
 from typing import Any
 from weakref import WeakSet
 
-__all__ = ["nobody_cancels", "start"]
+__all__ = ["cancel", "nobody_cancels", "start", "uncancelled"]
 
 # Weak, so that a loop that was closed over its tasks takes them along.
 _OWNED: WeakSet[asyncio.Task[Any]] = WeakSet()
+_CANCELLED: WeakSet[asyncio.Task[Any]] = WeakSet()
 
 
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -31,3 +33,34 @@ def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 def nobody_cancels() -> bool:
     """Whether the running task is one of those; not one that it has started."""
     return asyncio.current_task() in _OWNED
+
+
+async def uncancelled(work: Coroutine[Any, Any, None]) -> None:
+    """Await something in the running task, which is not cancelled meanwhile.
+
+    That holds for as long as nobody but `cancel` is used on that task: what else runs in it must
+    have ended, with the limits of time it may have set.
+
+    Raises:
+        CancelledError: it was to be cancelled; what was awaited has come to its end.
+    """
+    task: Any = asyncio.current_task()
+    _OWNED.add(task)
+    try:
+        await work
+    finally:
+        _OWNED.discard(task)
+        cancelled = task in _CANCELLED
+        if cancelled:
+            _CANCELLED.discard(task)
+            task.cancel()
+    if cancelled:
+        await asyncio.sleep(0)
+
+
+def cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel a task; if it is in the middle of what is not to be cancelled, after that."""
+    if task in _OWNED:
+        _CANCELLED.add(task)
+    else:
+        task.cancel()

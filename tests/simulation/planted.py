@@ -50,7 +50,7 @@ def event_before_commit(patch: pytest.MonkeyPatch) -> None:
     """What a run tells waits for its write to be sent, not for the answer."""
     flush = RunLog.flush
 
-    async def hasty(self: RunLog, *, wait: bool = False) -> None:
+    async def hasty(self: RunLog, *, wait: bool = False, here: bool = False) -> None:
         if wait or self.durability != "sync":
             await flush(self, wait=wait)
             return

@@ -76,6 +76,7 @@ class Owner:
             self.process if backend.capabilities.shared else None,
             interval=lease.interval,
             patience=lease.length,
+            runs=self.runs,
         )
         self._clock = clock
         self._lease = lease

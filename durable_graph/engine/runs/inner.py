@@ -338,7 +338,7 @@ class InnerRun(Run):
     async def _write_step(self, log: RunLog, stop: Stop | None) -> None:
         rides = self._entering or (self._rides and stop is not None and stop.status == "finished")
         if self.stream.modes or not rides:
-            await log.flush()
+            await log.flush(here=not self._beside())
 
     def _stop_after(
         self, ended: Sequence[tuple[str, Outcome]], due: Sequence[DueTask]

@@ -25,6 +25,7 @@ from durable_graph.engine.streams.stream import Event, Stream
 from durable_graph.errors import DurableGraphError
 from durable_graph.log.fold import Scope
 from durable_graph.log.records import ThreadKey
+from durable_graph.ports import owned
 from durable_graph.ports.clock import SystemChance, SystemClock
 from durable_graph.ports.shielded import until_done
 from durable_graph.types import Interrupt
@@ -267,7 +268,7 @@ class RunTask:
     def _end(self) -> None:
         # In one go: a run that is woken by the closed stream must find itself cancelled.
         self._stream.close()
-        self._task.cancel()
+        owned.cancel(self._task)
 
     def _is_ending(self) -> None:
         if self._ending is not None:

@@ -409,7 +409,7 @@ class Run:
 
     async def _write_step(self, log: RunLog, stop: Stop | None) -> None:
         """Have the commit of a superstep written; if the run ends there, along with that."""
-        await log.flush()
+        await log.flush(here=True)
 
     async def _halt(self, reason: str) -> None:
         """End the run because a graph that one of its tasks calls has stopped in the middle."""

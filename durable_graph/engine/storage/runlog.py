@@ -35,6 +35,7 @@ from durable_graph.log.records import (
     ThreadKey,
 )
 from durable_graph.log.seal import CommitInfo, Draft, seal, snapshot_due
+from durable_graph.ports import owned
 from durable_graph.ports.backend import Append, Backend, Outcome, Position
 from durable_graph.ports.clock import Clock
 from durable_graph.ports.items import Puts
@@ -295,11 +296,13 @@ class RunLog:
         waiting = self._pending.blobs
         self._pending.blobs = {name: waiting[name] for name in waiting if name in blobs}
 
-    async def flush(self, *, wait: bool = False) -> None:
+    async def flush(self, *, wait: bool = False, here: bool = False) -> None:
         """Have everything that was appended written; returns once the durability level is met.
 
         Args:
             wait: return only once it is durable, whatever the level.
+            here: whether this is a run's own task, with nothing else of the thread beside it: then
+                it may do the writing, see `owned.uncancelled`.
 
         Raises:
             FencedError: another owner has taken the thread over.
@@ -312,6 +315,10 @@ class RunLog:
                 await self._writer.write_now(self)
                 self._raise()
             return
+        if here and self.durability == "sync" and self._is_alone():
+            await owned.uncancelled(self._writer.write_here(self))
+            self._raise()
+            return
         self._request()
         if wait or self.durability == "sync" or self._transacting:
             await self._until_written()
@@ -320,6 +327,15 @@ class RunLog:
             self._request()
             await self._until_written()
         self._raise()
+
+    def _is_alone(self) -> bool:
+        """Whether nothing could be written along with what waits, nor would have to wait for it."""
+        return (
+            bool(self._pending.drafts)
+            and self._flight is None
+            and not self.bulky
+            and self._writer.serves_one
+        )
 
     def _request(self) -> None:
         """See that what waits is written as soon as it can be."""

@@ -4,7 +4,8 @@ One writer serves all runs of an event loop. A write is asked for by a run's log
 one turn of the loop later, so that everything which is ready by then rides in it, and whatever
 comes while it is under way makes up the next. Nobody waits for a clock. Where the storage has
 several lanes, many writes that wait are shared out among those that are free: the runs of one go
-on while the storage is busy with another.
+on while the storage is busy with another. A run that is alone has nobody to wait for, and writes
+by itself.
 
 A flush belongs to the writer and not to the run that waits for it: cancelling the run cannot
 tear it.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
 from durable_graph.errors import (
@@ -68,6 +69,7 @@ class Writer:
         process: this process, whose signs of life ride along; ``None`` if it needs none.
         interval: seconds between signs of life.
         patience: seconds for which an unanswered write is asked for again.
+        runs: what it serves at any time.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Writer:
         *,
         interval: float,
         patience: float,
+        runs: Sized = (),
     ) -> None:
         self._backend = backend
         self._clock = clock
@@ -88,10 +91,11 @@ class Writer:
         self._immediate = backend.capabilities.immediate
         self.unquestioned = unquestioned(backend.capabilities)
         """Up to so many bytes in all, an append needs no `check_size`."""
+        self._runs = runs
         self._queue: list[RunLog] = []
         self._flushing = 0
         self._starting = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
         self.writes = self.batches = self.beats = 0
         """Appends handed to storage, in how many pieces, and signs of life that rode along."""
         self.seconds = 0.0
@@ -115,6 +119,28 @@ class Writer:
             log.failed(error)
             raise
         log.settled(append, outcome)
+
+    @property
+    def serves_one(self) -> bool:
+        """Whether `write_here` can be used: there is one run, and nothing is being written."""
+        return len(self._runs) == 1 and not self._tasks
+
+    async def write_here(self, log: RunLog) -> None:
+        """Write what a log has waiting, in the caller's own task, which is not to be cancelled.
+
+        To be woken by another task costs a run that is alone more than anything else it does.
+        """
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks.add(ended)
+        self._flushing += 1
+        try:
+            await self._flush([log])
+        finally:
+            self._flushing -= 1
+            self._tasks.discard(ended)
+            ended.set_result(None)
+            if self._queue and not self._starting:  # of runs that have begun meanwhile
+                self._open_lane()
 
     def check_size(self, append: Append) -> None:
         """See that storage takes an append.

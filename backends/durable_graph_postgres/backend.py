@@ -83,6 +83,7 @@ _RESTS: Final = frozenset({"asking", "failed", "stopped"})  # that `threads_by_r
 _NO_CARD: Final = (None,) * 5
 _NO_POSITION: Final = (None,) * 3
 _NO_LOG: Final = (0, None, None)
+_UNDO: Final = "ROLLBACK; SELECT pg_advisory_unlock_all(); BEGIN"
 
 # A field, an array of them and a message of the protocol each have less than 1 GiB; a batch that
 # has more is written append by append.
@@ -289,20 +290,26 @@ class PostgresBackend:
                 found = await connection.fetchrow(self._sql["locked"], *thread)
                 if found is None or Position(*found) != expected:
                     return None
-                append = await host(connection, self.schema, work, self._call_timeout)
-                arguments = append_arguments([append], None, self._patience)
-                if await connection.fetchval(self._sql["append"], *arguments) != [True]:
-                    raise ValueError("What is to be appended does not follow what it was made for.")
-                # Set back what the guest may have set in the session. Within the transaction, after
-                # which a pooler gives the session to others.
-                await connection.execute(connection.get_reset_query())
+                try:
+                    return await visited(connection)
+                except BaseException:
+                    await self._undo(connection)
+                    raise
+
+        async def visited(connection: Connection) -> Append:
+            append = await host(connection, self.schema, work, self._call_timeout)
+            arguments = append_arguments([append], None, self._patience)
+            if await connection.fetchval(self._sql["append"], *arguments) != [True]:
+                raise ValueError("What is to be appended does not follow what it was made for.")
+            # Set back what the guest may have set in the session. Within the transaction, after
+            # which a pooler gives the session to others.
+            await connection.execute(connection.get_reset_query())
             return append
 
-        async def or_reset(connection: Connection) -> Append | None:
+        async def told(connection: Connection) -> Append | None:
             try:
                 return await transaction(connection)
-            except BaseException as error:
-                await self._reset(connection)
+            except Exception as error:
                 # A connection that was closed for what the guest did cannot end the transaction;
                 # the server does, and nothing was committed.
                 if isinstance(error, FAILURES) and isinstance(error.__context__, GuestError):
@@ -310,7 +317,7 @@ class PostgresBackend:
                 raise
 
         try:
-            return await self._call(or_reset, writes=True, limit=3 * self._call_timeout)
+            return await self._call(told, writes=True, limit=3 * self._call_timeout)
         except GuestError as raised:
             raise raised.error from raised.error.__cause__
 
@@ -617,13 +624,17 @@ class PostgresBackend:
             finally:
                 await source.give_back(connection)
 
-    async def _reset(self, connection: Connection) -> None:
-        """Set back what a guest may have left in the session, or else close it: a lock of the
-        session's stays when the transaction is undone."""
-        if connection.is_closed() or not self._prepared:
+    async def _undo(self, connection: Connection) -> None:
+        """Undo what a guest has done in a transaction, and what he may have locked for the session,
+        which stays locked when the transaction is undone.
+
+        In one message: once a transaction has ended, a pooler gives the session to others. The
+        caller's transaction is then another one, with nothing in it.
+        """
+        if connection.is_closed():
             return
         try:
-            await connection.reset(timeout=self._busy_timeout)
+            await connection.execute(_UNDO, timeout=self._busy_timeout)
         except FAILURES:
             terminate(connection)
 

@@ -34,9 +34,16 @@ _SESSIONS: Final = frozenset(
 )
 
 _ARRIVE: Final = """
-SELECT pg_current_xact_id()::text, current_setting('synchronous_commit'), array_agg(oid)
+SELECT pg_current_xact_id()::text, current_setting('synchronous_commit'), array_agg(oid),
+    EXISTS (
+        SELECT FROM pg_depend
+        WHERE refclassid = 'pg_namespace'::regclass AND refobjid = pg_my_temp_schema()
+    )
 FROM pg_class WHERE relnamespace = to_regnamespace($1)
 """
+# Drops all that is temporary in the session, so that who has it next finds nothing. Not where there
+# was something before, as there may be in the sessions of a user's pool.
+_CLEAR: Final = "CLOSE ALL; DISCARD TEMP"
 # What is checked at the end of the transaction only is his affair as well. What follows is ours, as
 # whoever we are; and no reset of a session sets back these two.
 _SETTLE: Final = "SET CONSTRAINTS ALL IMMEDIATE; RESET SESSION AUTHORIZATION; RESET ROLE"
@@ -150,13 +157,13 @@ async def host(
         GuestError: he raised something, or did what he must not.
         Exception: one of `FAILURES`: the connection was lost.
     """
-    ((transaction, durability, tables),) = await connection.fetch(_ARRIVE, schema)
+    ((transaction, durability, tables, others),) = await connection.fetch(_ARRIVE, schema)
     guest = Guest(connection)
     try:
         async with asyncio.timeout(patience) as limit:
             made = work(guest)
             result: T = await made if inspect.isawaitable(made) else made
-            await connection.execute(_SETTLE)
+            await connection.execute(_SETTLE if others else f"{_SETTLE}; {_CLEAR}")
         # How durable it is what he and we write is ours to say.
         ((last, changed, _),) = await connection.fetch(_LEAVE, tables, durability)
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -24,6 +25,7 @@ from durable_graph.errors import (
     StorageBusyError,
     StorageClosedError,
     StorageError,
+    TransactionError,
 )
 from durable_graph.ports.backend import Outcome
 from durable_graph.ports.items import Puts, Write
@@ -438,28 +440,79 @@ async def test_through_a_pooler() -> None:
         await saver.aclose()
 
 
-async def test_what_a_guest_sets_does_not_reach_others_through_a_pooler() -> None:
-    """Its session is given to others once the transaction has ended."""
+@pytest.mark.parametrize("ends", ["returns", "raises", "spoils", "is told of a mistake"])
+async def test_what_a_guest_sets_does_not_reach_others_through_a_pooler(ends: str) -> None:
+    """Its session is given to others once the transaction has ended, however it has ended."""
     asked = (
         "SELECT current_setting('app.name', true), current_setting('work_mem'), current_user,"
-        " (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711)"
+        " (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711),"
+        " (SELECT count(*) FROM pg_class WHERE relname = 'left_behind'),"
+        " (SELECT count(*) FROM pg_proc WHERE proname = 'left_behind')"
     )
 
     async def work(connection: Any) -> Any:
         await connection.execute("SELECT set_config('app.name', 'ann', false)")
         await connection.execute("SELECT set_config('work_mem', '77MB', false)")
+        await connection.execute("CREATE TEMP TABLE left_behind (n) AS SELECT 1")
+        await connection.execute(
+            "CREATE FUNCTION pg_temp.left_behind() RETURNS int LANGUAGE sql RETURN 1"
+        )
         await connection.execute("SELECT set_config('role', 'pg_read_all_data', false)")
         await connection.execute("SELECT pg_advisory_lock(4711)")
-        return log.next(commit("c2"))
+        if ends == "raises":
+            raise ValueError("mine")
+        if ends == "spoils":
+            await connection.execute("SELECT 1 / 0")
+        if ends == "is told of a mistake":
+            await connection.execute("COMMIT")
+        return log.next(commit(f"c{log.now.seq + 1}"))
 
-    async with pgbouncer(postgres.dsn(), sessions=1) as address:
+    async with pgbouncer(postgres.dsn(), sessions=2) as address:
         beside = await asyncpg.connect(address, statement_cache_size=0)
-        ((_, memory, user, _),) = await beside.fetch(asked)
+        ((_, memory, user, *_),) = await beside.fetch(asked)
         backend = PostgresBackend(address, schema=postgres.emptied_schema(), prepared=False)
         log = Log()
         await write(backend, log, commit("c1"))
-        assert await backend.transact(log.key, log.position, work) is not None
-        ((name, *found),) = await beside.fetch(asked)
+        told = contextlib.nullcontext() if ends == "returns" else pytest.raises(_ENDS[ends])
+        for _ in range(3):  # in either session, and in one where it has been before
+            with told:
+                appended = await backend.transact(log.key, log.position, work)
+                assert appended is not None
+                log.accept(appended)
+            for _ in range(2):
+                ((name, *found),) = await beside.fetch(asked)
+                assert (name or None, *found) == (None, memory, user, 0, 0, 0)
+        await expect_log(backend, log)
         await beside.close()
         await backend.aclose()
-    assert (name or None, *found) == (None, memory, user, 0)
+
+
+_ENDS: Final[dict[str, type[Exception]]] = {
+    "raises": ValueError,
+    "spoils": asyncpg.DivisionByZeroError,
+    "is told of a mistake": TransactionError,
+}
+
+
+async def test_what_is_temporary_in_a_session_of_the_users_pool_stays() -> None:
+    """If it was there before the guest, whose own is gone where nothing else is temporary."""
+
+    async def work(connection: Any) -> Any:
+        await connection.execute("CREATE TEMP TABLE IF NOT EXISTS guests (n int)")
+        await connection.execute("INSERT INTO guests VALUES (1)")
+        return log.next(commit(f"c{log.now.seq + 1}"))
+
+    async def prepare(connection: Any) -> None:
+        await connection.execute("CREATE TEMP TABLE IF NOT EXISTS users AS SELECT 1 AS n")
+
+    for init in (None, prepare):
+        log = Log()
+        async with asyncpg.create_pool(postgres.dsn(), min_size=1, max_size=1, init=init) as pool:
+            backend = PostgresBackend(pool=pool, schema=postgres.emptied_schema())
+            await write(backend, log, commit("c1"))
+            appended = await backend.transact(log.key, log.position, work)
+            assert appended is not None
+            there = "SELECT to_regclass('pg_temp.users'), to_regclass('pg_temp.guests')"
+            ((users, guests),) = await pool.fetch(there)
+            assert (users is None, guests is None) == (init is None, init is None)
+            await backend.aclose()

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from durable_graph import START, InMemoryStore, StateGraph
+from durable_graph import START, InMemoryStore, StateGraph, open_saver, open_store
 from durable_graph.decisions.liveness import Process
 from durable_graph.errors import InvalidUpdateError, OutcomeUnknownError, StoreConflictError
 from durable_graph.graph.compiled import CompiledGraph
@@ -26,6 +26,7 @@ from durable_graph.testing import Crash, CrashingBackend, FakeClock
 from durable_graph_sqlite import SqliteBackend, SqliteSaver, SqliteStore
 from tests.backends.kit import child
 from tests.runtime.kit import Items
+from tests.services import postgres
 
 HOME = ("counts",)
 STEPS = 6
@@ -48,19 +49,23 @@ asyncio.run(main())
 
 _FAN = """
 import asyncio, sys
-from durable_graph_sqlite import SqliteSaver, SqliteStore
-from tests.crash.test_atomic_store import fanning
+from tests.crash.test_atomic_store import fanning, opened
 
 async def main():
-    saver = SqliteSaver(sys.argv[1])
-    store = SqliteStore(sys.argv[1], atomic=True)
+    saver, store = opened(sys.argv[1], sys.argv[2])
     config = {"configurable": {"thread_id": "t"}, "recursion_limit": 1_000_000}
-    given = {"items": []} if sys.argv[2] == "first" else None
-    print("ready", flush=True)
-    await fanning(saver, store, 1_000_000).ainvoke(given, config)
+    given = {"items": []} if sys.argv[3] == "first" else None
+    async for _ in fanning(saver, store, 1_000_000).astream(given, config):
+        print("stored", flush=True)
 
 asyncio.run(main())
 """
+
+
+def opened(address: str, schema: str) -> tuple[Saver, ItemStore]:
+    """A saver, and an atomic store in the same storage."""
+    options = {"schema": schema} if schema else {}
+    return open_saver(address, **options), open_store(address, atomic=True, **options)
 
 
 def counting(saver: Saver, store: BaseStore, steps: int) -> CompiledGraph:
@@ -302,23 +307,28 @@ def fanning(saver: Saver, store: BaseStore, rounds: int) -> CompiledGraph:
     return graph.compile(saver, store=store)
 
 
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
 def test_a_process_killed_in_the_middle_of_tasks_at_once_leaves_each_put_once(
-    tmp_path: Path,
+    tmp_path: Path, kind: str
 ) -> None:
     """Whoever takes over runs only those that have not ended; what is in the store are the puts of
     the executions whose results are in the state, and no others."""
-    path, chance = tmp_path / "a.db", random.Random(11)
-    for number in range(3):
-        with child(_FAN, path, "first" if number == 0 else "again") as process:
-            process.expect("ready")
-            time.sleep(0.2 + chance.random() * 0.1)
+    address, schema = f"sqlite:///{tmp_path}/a.db", ""
+    if kind == "postgres":
+        address, schema = postgres.dsn(), postgres.emptied_schema()
+    chance = random.Random(11)
+    for number in range(3):  # each takes over from the one before it
+        with child(_FAN, address, schema, "first" if number == 0 else "again") as process:
+            for _ in range(chance.randrange(10, 40)):
+                process.expect("stored")
             process.process.send_signal(signal.SIGKILL)
             process.process.wait()
-    with contextlib.closing(SqliteSaver(path)) as saver, SqliteStore(path, atomic=True) as store:
+    saver, store = opened(address, schema)
+    with contextlib.closing(saver), store:
         done = len(fanning(saver, store, 1).get_state(config()).values["items"])
         limits: Any = {**config(), "recursion_limit": 1_000_000}
         state = fanning(saver, store, done // 4 + 2).invoke(None, limits)
         assert len(state["items"]) == 4 * (done // 4 + 2)
         found = {item.key for item in store.search(HOME, limit=1_000_000)}
         assert found == set(state["items"])
-        assert done > 4
+        assert done > 16

@@ -62,7 +62,7 @@ asyncio.run(main())
 """
 
 
-def opened(address: str, schema: str) -> tuple[Saver, ItemStore]:
+def opened(address: str, schema: str) -> tuple[Saver, BaseStore]:
     """A saver, and an atomic store in the same storage."""
     options = {"schema": schema} if schema else {}
     return open_saver(address, **options), open_store(address, atomic=True, **options)
@@ -321,6 +321,7 @@ def test_a_process_killed_in_the_middle_of_tasks_at_once_leaves_each_put_once(
         with child(_FAN, address, schema, "first" if number == 0 else "again") as process:
             for _ in range(chance.randrange(10, 40)):
                 process.expect("stored")
+            time.sleep(chance.random() * 0.02)
             process.process.send_signal(signal.SIGKILL)
             process.process.wait()
     saver, store = opened(address, schema)

@@ -43,8 +43,8 @@ class PostgresStore(ItemStore):
         clock: dates the items.
         chance: makes their versions.
         encryption: how values are encrypted; ``None`` if they are not.
-        atomic: whether what a node puts is written with the node's result, or not at all; with a
-            saver on the same schema.
+        atomic: whether what a node puts is written with the node's result, or not at all; see
+            `BaseStore`. With a saver on the same schema.
     """
 
     def __init__(

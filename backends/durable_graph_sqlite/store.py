@@ -31,8 +31,8 @@ class SqliteStore(ItemStore):
         clock: dates the items.
         chance: makes their versions.
         encryption: how values are encrypted; ``None`` if they are not.
-        atomic: whether what a node puts is written with the node's result, or not at all; with a
-            saver on the same file.
+        atomic: whether what a node puts is written with the node's result, or not at all; see
+            `BaseStore`. With a saver on the same file.
     """
 
     def __init__(

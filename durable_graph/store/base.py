@@ -25,6 +25,10 @@ class BaseStore(SyncStore, Store):
             result. The node sees it at once, others then; of an attempt that fails, nothing is
             left. Once a result is on record it stays, with its puts, even if one of the same
             superstep excludes it that comes later; then only that one is refused, and runs again.
+            One case is left: a reducer of your own, or a schema, that takes each result and not
+            several together is asked for all of them as the superstep closes. If those on record
+            do not go together by then, the nodes that are told of run again, and put again: have
+            them put under the same key each time.
     """
 
     __injected__: ClassVar[str] = "store"

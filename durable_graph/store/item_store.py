@@ -57,8 +57,8 @@ class ItemStore(BaseStore):
         clock: dates the items.
         chance: makes their versions.
         encryption: how values are encrypted; ``None`` if they are not.
-        atomic: whether what a node puts is written with the node's result, or not at all. The
-            graph's saver must keep its threads in the same storage.
+        atomic: whether what a node puts is written with the node's result, or not at all; see
+            `BaseStore`. The graph's saver must keep its threads in the same storage.
     """
 
     supports_ttl = True

@@ -24,8 +24,8 @@ class InMemoryStore(ItemStore):
         ttl: how long items live where a call does not say; without it, for ever.
         clock: dates the items.
         chance: makes their versions.
-        atomic: whether what a node puts is written with the node's result, or not at all; with a
-            saver in memory.
+        atomic: whether what a node puts is written with the node's result, or not at all; see
+            `BaseStore`. With a saver in memory.
     """
 
     def __init__(

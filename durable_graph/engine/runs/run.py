@@ -478,10 +478,30 @@ class Run:
 
     def _later(self, tasks: frozenset[int]) -> frozenset[int]:
         """Of tasks whose results exclude each other, those that are to run again: all, or with an
-        atomic store those whose results are not on record; see `_misfit`."""
+        atomic store those whose results are not on record; see `_misfit`.
+
+        A reducer is told of at the task where it failed, in their order: that may be one on record,
+        with which one that came later does not go. Only if those on record do not go together
+        either, which no result is held for, they have to run again.
+        """
         if not self._atomic:
             return tasks
-        return tasks.intersection(waiting.index for waiting in self._unwritten) or tasks
+        held = frozenset(waiting.index for waiting in self._unwritten)
+        return tasks & held or (held if held and self._go_together(without=held) else tasks)
+
+    def _go_together(self, without: frozenset[int]) -> bool:
+        """Whether all results of the superstep but these can be taken in."""
+        scope = self.live.scope
+        rest = [
+            (due.node, scope.outcomes[index])
+            for index, due in enumerate(scope.due)
+            if index not in without
+        ]
+        try:
+            self.live.change(rest)
+        except InvalidUpdateError:
+            return False
+        return True
 
     def _refuse(self, error: Exception, tasks: Collection[int]) -> None:
         """Results that cannot be taken in are failures: going on runs their tasks again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
 
@@ -226,6 +226,83 @@ async def test_of_results_that_exclude_each_other_the_one_on_record_stays(
     assert (result["last"], result["items"]) == (1, ["third"])
     assert sorted(runs) == ["first", "second", "second", "second", "third"]
     assert await keys(others) == ["first 1", *["second 3"] * slower_puts]
+
+
+def within_ten(left: int, right: int) -> int:
+    """A reducer that fails on several results together, each of which it takes."""
+    if left + right > 10:
+        raise ValueError("more than ten")
+    return left + right
+
+
+class Spent(TypedDict, total=False):
+    """A state whose reducer may refuse."""
+
+    sum: Annotated[int, within_ten]
+
+
+@pytest.mark.parametrize("slower", ["a", "b", "c"])
+async def test_what_no_reducer_takes_with_those_on_record_is_what_came_last(
+    saver: Saver, store: ItemStore, others: ItemStore, config: RunnableConfig, slower: str
+) -> None:
+    """Also if, in the order of the nodes, the reducer fails at one that is on record."""
+    runs: list[str] = []
+
+    def node(name: str) -> Any:
+        async def node(state: Spent, store: BaseStore) -> Spent:
+            runs.append(name)
+            run = runs.count(name)
+            await store.aput(HOME, f"{name} {run}", {})
+            while name == slower and run == 1 and len(await keys(others)) < 2:
+                await asyncio.sleep(0)
+            return {"sum": 4} if run < 3 else {}
+
+        return node
+
+    graph = StateGraph(Spent)
+    for name in ("a", "b", "c"):
+        graph.add_node(name, node(name)).add_edge(START, name)
+    made = graph.compile(saver, store=store)
+    quicker = [name for name in ("a", "b", "c") if name != slower]
+    async with asyncio.timeout(20):
+        for given in ({}, None):
+            with pytest.raises(InvalidUpdateError, match="reducer of 'sum' failed"):
+                await made.ainvoke(given, config)
+            assert await keys(others) == [f"{name} 1" for name in quicker]
+            assert (await made.aget_state(config)).next == (slower,)
+        assert await made.ainvoke(None, config) == {"sum": 8}
+    assert sorted(runs) == sorted([*quicker, *[slower] * 3])
+    assert await keys(others) == sorted([*(f"{name} 1" for name in quicker), f"{slower} 3"])
+
+
+async def test_those_on_record_that_no_reducer_takes_together_run_again(
+    saver: Saver, store: ItemStore, others: ItemStore, config: RunnableConfig
+) -> None:
+    """And put again, as told of `BaseStore.atomic`: the one at which the reducer fails."""
+    runs: list[str] = []
+
+    def node(name: str) -> Any:
+        async def node(state: Spent, store: BaseStore) -> Spent:
+            runs.append(name)
+            if name == "c":
+                while len(await keys(others)) < 2:
+                    await asyncio.sleep(0)
+                return {}
+            await store.aput(HOME, f"{name} {runs.count(name)}", {})
+            return {"sum": 6} if runs.count(name) == 1 else {"sum": 1}
+
+        return node
+
+    graph = StateGraph(Spent)
+    for name in ("a", "b", "c"):
+        graph.add_node(name, node(name)).add_edge(START, name)
+    made = graph.compile(saver, store=store)
+    async with asyncio.timeout(20):
+        with pytest.raises(InvalidUpdateError, match="failed on what node 'b' wrote"):
+            await made.ainvoke({}, config)
+        assert await made.ainvoke(None, config) == {"sum": 7}
+    assert sorted(runs) == ["a", "b", "b", "c"]
+    assert await keys(others) == ["a 1", "b 1", "b 2"]
 
 
 @pytest.mark.parametrize("ends", ["closes", "fails", "asks"])

@@ -605,7 +605,7 @@ class PostgresBackend:
         while True:
             connection = await source.take()
             try:
-                async with asyncio.timeout(limit):
+                with source.deadlines.within(limit):
                     return await work(connection)
             except FAILURES as error:
                 if is_lost(error):

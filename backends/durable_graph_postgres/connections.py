@@ -16,6 +16,7 @@ from weakref import WeakSet
 import asyncpg
 
 from durable_graph.errors import StorageBusyError, StorageClosedError
+from durable_graph.ports.deadlines import Deadlines
 from durable_graph_postgres.failures import FAILURES
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ else:
 
 
 class Source(Protocol):
-    """Where connections come from."""
+    """Where connections come from.
+
+    Attributes:
+        deadlines: the limits of time for what is done on them.
+    """
+
+    deadlines: Deadlines
 
     async def take(self) -> Connection:
         """A connection for the caller alone.
@@ -77,6 +84,7 @@ class Connections:
     def __init__(
         self, connect: Callable[[], Awaitable[Connection]], most: int, patience: float
     ) -> None:
+        self.deadlines = Deadlines()
         self._connect = connect
         self._most = most
         self._patience = patience
@@ -250,6 +258,7 @@ class Lent:
         examine: Callable[[Connection], Awaitable[None]],
         patience: float,
     ) -> None:
+        self.deadlines = Deadlines()
         self._pool = pool
         self._reach = reach
         self._examine = examine

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from durable_graph.ports.deadlines import Deadlines
 from durable_graph_redis.replies import translate
 from durable_graph_redis.scripts import Command
 
@@ -41,6 +42,7 @@ class Lane:
         self._exchange = exchange
         self._where = where
         self._timeout = timeout
+        self._deadlines = Deadlines()
         self._queue: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -75,7 +77,7 @@ class Lane:
     async def _answer(self, queue: Sequence[_Waiting]) -> None:
         commands = [command for waiting in queue for command in waiting.commands]
         try:
-            async with asyncio.timeout(self._timeout):
+            with self._deadlines.within(self._timeout):
                 answers = await self._exchange(commands)
         except BaseException as error:
             for waiting in queue:

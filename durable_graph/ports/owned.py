@@ -16,7 +16,9 @@ __all__ = ["cancel", "nobody_cancels", "start", "uncancelled"]
 
 # Weak, so that a loop that was closed over its tasks takes them along.
 _OWNED: WeakSet[asyncio.Task[Any]] = WeakSet()
-_CANCELLED: WeakSet[asyncio.Task[Any]] = WeakSet()
+
+# Those that are so for a while, and whether they are to be cancelled after that.
+_FOR_NOW: dict[asyncio.Task[Any], bool] = {}
 
 
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -32,7 +34,8 @@ def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 def nobody_cancels() -> bool:
     """Whether the running task is one of those; not one that it has started."""
-    return asyncio.current_task() in _OWNED
+    task = asyncio.current_task()
+    return task in _FOR_NOW or task in _OWNED
 
 
 async def uncancelled(work: Coroutine[Any, Any, None]) -> None:
@@ -45,14 +48,12 @@ async def uncancelled(work: Coroutine[Any, Any, None]) -> None:
         CancelledError: it was to be cancelled; what was awaited has come to its end.
     """
     task: Any = asyncio.current_task()
-    _OWNED.add(task)
+    _FOR_NOW[task] = False
     try:
         await work
     finally:
-        _OWNED.discard(task)
-        cancelled = task in _CANCELLED
+        cancelled = _FOR_NOW.pop(task)
         if cancelled:
-            _CANCELLED.discard(task)
             task.cancel()
     if cancelled:
         await asyncio.sleep(0)
@@ -60,7 +61,7 @@ async def uncancelled(work: Coroutine[Any, Any, None]) -> None:
 
 def cancel(task: asyncio.Task[Any]) -> None:
     """Cancel a task; if it is in the middle of what is not to be cancelled, after that."""
-    if task in _OWNED:
-        _CANCELLED.add(task)
+    if task in _FOR_NOW:
+        _FOR_NOW[task] = True
     else:
         task.cancel()

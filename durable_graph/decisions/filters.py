@@ -18,6 +18,7 @@ _ORDERED: Final[Mapping[str, _Compare]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
+_DEEPEST: Final = 64
 _OPERATORS: Final = ("$eq", "$ne", *_ORDERED, "$in", "$exists")
 _ABSENT: Final = object()
 
@@ -41,16 +42,20 @@ def check_filter(filter: Mapping[str, Any] | None) -> None:
                 f"must hold, each with a value or with {', '.join(_OPERATORS)}, as in "
                 f"{{'age': {{'$gt': 3}}}}. For one thing or another, search once for each."
             )
-        _check_wanted(key, wanted)
+        _check_wanted(key, wanted, 2)
 
 
-def _check_wanted(key: str, wanted: Any) -> None:
+def _check_wanted(key: str, wanted: Any, depth: int) -> None:
     if not isinstance(wanted, Mapping):
         return
+    if depth > _DEEPEST:
+        raise StoreError(
+            f"A filter is at most {_DEEPEST} dicts deep; that of {key!r:.100}... is deeper."
+        )
     names = _operators(wanted)
     if not names:
         for inner, value in wanted.items():
-            _check_wanted(f"{key}.{inner}", value)
+            _check_wanted(f"{key}.{inner}", value, depth + 1)
         return
     for name in wanted:
         if name not in _OPERATORS:

@@ -69,12 +69,20 @@ def _array(parts: Any, version: int) -> Any:
     form, shape, order, data = parts
     numpy: Any = sys.modules["numpy"]
     dtype = _dtype(form)
-    if any(type(length) is not int or length < 0 for length in shape):
+    if any(type(length) is not int or length < 0 for length in _listed(shape)):
         raise ValueError(shape)
     # Before anything is made: what a damaged shape asks for may not fit into memory.
     if math.prod(shape) * dtype.itemsize != len(data) or order not in ("C", "F"):
         raise ValueError(shape)
+    if dtype.itemsize == 0:  # copying takes time, and for text memory, for elements without bytes
+        return numpy.ndarray(tuple(shape), dtype, order=order)
     return numpy.ndarray(tuple(shape), dtype, buffer=data, order=order).copy(order)
+
+
+def _listed(shape: Any) -> list[Any]:
+    if type(shape) is not list:  # of a range, a few bytes are more numbers than there is memory
+        raise ValueError(shape)
+    return shape
 
 
 def _scalar_parts(value: Any) -> list[Any]:
@@ -96,6 +104,8 @@ def _scalar(parts: Any, version: int) -> Any:
     form, data = parts
     numpy: Any = sys.modules["numpy"]
     if form is None:
+        if type(data) not in (str, bytes):  # of a number, `bytes_` makes so many zeros
+            raise ValueError(data)
         return numpy.str_(data) if type(data) is str else numpy.bytes_(data)
     return _array([form, [], "C", data], version)[()]
 
@@ -128,7 +138,9 @@ def _parts_of(dtype: Any) -> Any:
 def _dtype(form: Any) -> Any:
     numpy: Any = sys.modules["numpy"]
     if type(form) is list:
-        return numpy.dtype([(name, _dtype(part), tuple(shape)) for name, part, shape in form])
+        return numpy.dtype(
+            [(name, _dtype(part), tuple(_listed(shape))) for name, part, shape in form]
+        )
     if type(form) is not str or not _ELEMENT.fullmatch(form):
         raise ValueError(form)
     try:

@@ -102,7 +102,10 @@ def _unzone(codec: Codec, plain: Any) -> ZoneInfo | timezone | None:
                 f"Install its time zones, or the package tzdata."
             )
         return ZoneInfo(plain)
-    days, seconds, microseconds, *name = codec.restored(plain)
+    parts = codec.restored(plain)
+    if type(parts) is not list:  # of a network, a few bytes are millions of addresses
+        raise ValueError("no offset")
+    days, seconds, microseconds, *name = parts
     return timezone(timedelta(days, seconds, microseconds), *name)
 
 
@@ -237,6 +240,9 @@ def _read_range(codec: Codec, content: Any, blobs: BlobSource) -> range:
 
 def _read_fraction(codec: Codec, content: Any, blobs: BlobSource) -> Fraction:
     numerator, denominator = _items(codec, content, blobs)
+    # Of a text or a Decimal, a few bytes can make a number with a billion digits.
+    if type(numerator) is not int or type(denominator) is not int:
+        raise ValueError("not two whole numbers")
     return Fraction(numerator, denominator)
 
 

@@ -130,7 +130,7 @@ def _model_parts(value: Any) -> dict[str, Any]:
 
 
 def _remodel(kind: Any, content: Any) -> Any:
-    fields, given = content["fields"], set(content["set"])
+    fields, given = content["fields"], set(_listed(content["set"]))
     known = kind.__pydantic_fields__
     if fields.keys() != known.keys():
         fields = {name: item for name, item in fields.items() if name in known}
@@ -195,11 +195,17 @@ def _fitting(kind: type[Any], content: Mapping[str, Any]) -> Iterator[tuple[str,
 
 
 def _retuple(kind: Any, items: Any) -> Any:
-    missing = kind._fields[len(items) :]
+    missing = kind._fields[len(_listed(items)) :]
     defaults = kind._field_defaults
     for name in missing:
         _lacks(kind, name, required=name not in defaults)
     return kind._make([*items, *(defaults[name] for name in missing)])
+
+
+def _listed(content: Any) -> list[Any]:
+    if type(content) is not list:  # of a range, a few bytes are more numbers than there is memory
+        raise ValueError("not a list")
+    return content
 
 
 def _lacks(kind: type[Any], name: str, *, required: bool) -> bool:

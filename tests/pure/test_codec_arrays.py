@@ -139,12 +139,28 @@ def test_what_would_not_come_back_exactly_is_refused(value: Any) -> None:
         b'[[["a","|O",[]]],[1],"C",{"~bytes":"AAAAAAAAAAA="}]',
         b'[{"names":["a"],"formats":["O"]},[1],"C",{"~bytes":"AAAAAAAAAAA="}]',
         b'["<U3000000000",[0],"C",{"~bytes":""}]',
+        b'["<f8",{"~range":[0,1000000000000,1]},"C",{"~bytes":""}]',
+        b'[[["a","<f8",{"~range":[0,100000000,1]}]],[1],"C",{"~bytes":""}]',
     ],
 )
 def test_a_forged_array_is_refused(parts: bytes) -> None:
     """Bytes that no array has been written as make no objects, and ask for no memory."""
     with pytest.raises(IntegrityError):
         codec.decode(b'{"~type":["~numpy.ndarray",1,%b]}' % parts)
+
+
+def test_a_number_is_no_text_of_numpy() -> None:
+    """Of a number NumPy would make as many zeros: gigabytes, of a few bytes."""
+    with pytest.raises(IntegrityError):
+        codec.decode(b'{"~type":["~numpy.bytes_",1,[null,1000]]}')
+
+
+@pytest.mark.parametrize("dtype", ["S0", "U0", "V0", [], [("a", "f8", (0,))]], ids=str)
+def test_elements_without_bytes_take_neither_memory_nor_time(dtype: Any) -> None:
+    """However many there are, and they are what they were."""
+    array: np.ndarray[Any, Any] = np.ndarray((10**12, 1), dtype)
+    copy = round_trip(array)
+    assert (copy.dtype, copy.shape, copy.nbytes) == (array.dtype, array.shape, 0)
 
 
 def test_an_array_is_read_only_where_numpy_is() -> None:

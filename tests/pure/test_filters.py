@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import orjson
 import pytest
 
 from durable_graph.decisions.filters import check_filter, matches
@@ -96,6 +97,7 @@ def test_not_found(filter: Any) -> None:
         ({"$or": [{"n": 1}]}, r"not with '\$or'.*\$eq, \$ne"),
         ({"n": 10, "$gt": 1}, r"not with '\$gt'"),
         ("n", "A filter is a dict"),
+        ({"n": orjson.loads(b'{"a":' * 64 + b"1" + b"}" * 64)}, "at most 64 dicts deep"),
     ],
 )
 def test_an_operator_that_there_is_not_is_refused(filter: Any, message: str) -> None:

@@ -41,6 +41,7 @@ __all__ = ["read_cursor", "retell"]
 Cursor = tuple[int, ...]
 
 _PAGE = 64
+_DIGITS = 19  # of the largest number that storage counts to; Python refuses thousands of them
 
 
 def read_cursor(cursor: Any) -> Cursor:
@@ -52,9 +53,10 @@ def read_cursor(cursor: Any) -> Cursor:
     if cursor is None:
         return ()
     parts = cursor.split(".") if isinstance(cursor, str) else ()
-    if len(parts) < 2 or not all(part.isascii() and part.isdigit() for part in parts):
+    sound = all(part.isascii() and part.isdigit() and len(part) <= _DIGITS for part in parts)
+    if len(parts) < 2 or not sound:
         raise ConfigError(
-            f"after= is the cursor of a part of a stream, such as '12.1', not {cursor!r}."
+            f"after= is the cursor of a part of a stream, such as '12.1', not {cursor!r:.200}."
         )
     return tuple(map(int, parts))
 

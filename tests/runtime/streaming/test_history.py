@@ -380,7 +380,7 @@ async def test_a_reader_behind_which_was_pruned_is_told_so(
     assert await told(graph, config, left[0]["cursor"]) == left[1:]
 
 
-@pytest.mark.parametrize("cursor", ["", "1", "x.1", "1.", 7, "999.1", "1.²"])
+@pytest.mark.parametrize("cursor", ["", "1", "x.1", "1.", 7, "999.1", "1.²", "9" * 5000 + ".1"])
 async def test_what_is_no_cursor_is_refused(
     cursor: Any, saver: Saver, config: RunnableConfig
 ) -> None:

@@ -23,6 +23,10 @@ $(VENV)/bench: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[dev,bench,services]'
 	@touch $@
 
+$(VENV)/fuzz: $(VENV)/ready
+	$(BIN)/pip install --quiet --editable '.[dev,fuzz]'
+	@touch $@
+
 $(VENV)/services: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[dev,services]'
 	@touch $@
@@ -65,11 +69,15 @@ format: $(VENV)/ready ## Put the code into its form
 torture: $(VENV)/services ## The crash, fault and simulation tests with their full counts (hours)
 	DURABLE_GRAPH_TORTURE=1 $(BIN)/python -m pytest tests/crash tests/simulation tests/backends tests/pure tests/runtime --timeout 7200
 
+.PHONY: fuzz
+fuzz: $(VENV)/fuzz ## Look for bytes that what reads storage cannot bear (MINUTES=3 for each target)
+	$(BIN)/python -m tests.fuzz.run $(if $(MINUTES),--minutes '$(MINUTES)') $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/bench ## Measure side by side with LangGraph (BACKEND=postgres, ARGS="--only loop")
 	$(BIN)/python -m benchmarks.run $(if $(BACKEND),--backend '$(BACKEND)') $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

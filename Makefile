@@ -23,6 +23,10 @@ $(VENV)/bench: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[dev,bench,services]'
 	@touch $@
 
+$(VENV)/audit: $(VENV)/ready
+	$(BIN)/pip install --quiet --editable '.[dev,audit]'
+	@touch $@
+
 $(VENV)/fuzz: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[dev,fuzz]'
 	@touch $@
@@ -68,6 +72,10 @@ format: $(VENV)/ready ## Put the code into its form
 .PHONY: torture
 torture: $(VENV)/services ## The crash, fault and simulation tests with their full counts (hours)
 	DURABLE_GRAPH_TORTURE=1 $(BIN)/python -m pytest tests/crash tests/simulation tests/backends tests/pure tests/runtime --timeout 7200
+
+.PHONY: audit
+audit: $(VENV)/audit ## Look for known vulnerabilities in what users install (asks pypi.org; SERVICE=osv)
+	$(BIN)/python -m tests.security.audit $(if $(SERVICE),--service '$(SERVICE)')
 
 .PHONY: fuzz
 fuzz: $(VENV)/fuzz ## Look for bytes that what reads storage cannot bear (MINUTES=3 for each target)

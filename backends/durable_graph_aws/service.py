@@ -94,7 +94,7 @@ class Service(Generic[ClientT]):
         async def given(client: ClientT, limit: asyncio.Timeout) -> T:
             def expect(size: int) -> None:
                 until = limit.when()
-                assert until is not None
+                assert until is not None  # noqa: S101 - for type checkers
                 limit.reschedule(until + size / _SLOWEST)
 
             return await work(client, expect)

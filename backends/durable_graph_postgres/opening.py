@@ -70,7 +70,7 @@ async def examine(connection: Connection, demands: Demands, where: str) -> bool:
         UnknownTypeError: it was written by a newer version.
     """
     found = await connection.fetchrow(_EXAMINE, demands.schema)
-    assert found is not None
+    assert found is not None  # noqa: S101 - for type checkers
     if found["server"] < _OLDEST:
         raise StorageError(
             f"{where} is PostgreSQL {found['server']}; version {_OLDEST} or newer is needed."
@@ -120,7 +120,7 @@ async def history_of(connection: Connection) -> tuple[int, int] | None:
         asyncpg.UndefinedFunctionError,
     ):
         return None
-    assert found is not None
+    assert found is not None  # noqa: S101 - for type checkers
     return found["cluster"], found["timeline"]
 
 

@@ -203,7 +203,7 @@ class Ranker:
         if vector is None:
             await connection.execute("CREATE EXTENSION vector")
             vector = await connection.fetchval(known["vector_extension"])
-            assert vector is not None
+            assert vector is not None  # noqa: S101 - for type checkers
         await connection.execute(vectors(self._backend.schema, vector))
         return vector
 

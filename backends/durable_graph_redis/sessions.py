@@ -228,7 +228,7 @@ def _link(server: _Server, home: bool) -> Link:
     if isinstance(client, Redis):
         own = client.connection_pool
         return _pooled(server, own if home else _copied(own), owned=not home)
-    assert callable(client)
+    assert callable(client)  # noqa: S101 - for type checkers
     made = client()
     if isinstance(made, RedisCluster):
         if made.connection_kwargs.get("decode_responses"):

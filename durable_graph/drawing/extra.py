@@ -17,7 +17,7 @@ def needed(module: str, what: str) -> Any:
         MissingExtraError: it is not installed.
     """
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(module)  # noqa: TID251 - one of our extras
     except ImportError as error:
         raise MissingExtraError(
             f"{what} needs the package {module.partition('.')[0]!r}, which is not installed: "

@@ -75,7 +75,7 @@ def _group(group: Group, numbers: Mapping[str, str]) -> Iterator[str]:
         fill = f' fillcolor="{_FILLS[node.kind]}"' if node.kind in _FILLS else ""
         yield f"{numbers[node.id]} [label={_label(node)}{fill}]"
     for inner in group.groups:
-        assert inner.node is not None
+        assert inner.node is not None  # noqa: S101 - for type checkers
         # A name of that beginning makes a subgraph a box. It says no more than a node's does.
         yield f'subgraph "cluster {_quoted(inner.node.id)}" {{'
         yield f'label={_label(inner.node)} style="rounded,dashed,filled" fillcolor="#8f83d814"'

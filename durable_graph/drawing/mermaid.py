@@ -124,7 +124,7 @@ def _group(
         style = f":::{node.kind}" if with_styles and node.kind != "default" else ""
         yield f"{indent}{names[node.id]}{begin}{_label(node)}{end}{style}"
     for inner in group.groups:
-        assert inner.node is not None
+        assert inner.node is not None  # noqa: S101 - for type checkers
         # Mermaid leaves room for one line above what lies within.
         title = _escape(", ".join([inner.node.name, *notes_of(inner.node)]))
         yield f'{indent}subgraph {names[_within(inner.node.id)]} ["{title}"]'

@@ -39,7 +39,7 @@ def draw(nodes: Sequence[Node], edges: Sequence[Edge], subgraphs: Mapping[str, N
 def _subgraphs(group: Group, numbers: Mapping[str, str], model: Any, parent: Any) -> list[Any]:
     frames = []
     for inner in group.groups:
-        assert inner.node is not None
+        assert inner.node is not None  # noqa: S101 - for type checkers
         frame = model.Subgraph(
             id=f"within {inner.node.id}",
             label=_label(inner.node, ", "),

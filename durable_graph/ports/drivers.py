@@ -20,7 +20,7 @@ def check_driver(driver: str, plugin: str) -> None:
         MissingExtraError: it is not installed.
     """
     try:
-        importlib.import_module(driver)
+        importlib.import_module(driver)  # noqa: TID251 - one of our extras
     except ModuleNotFoundError as error:
         extra = plugin.removeprefix("durable_graph_")
         raise MissingExtraError(

@@ -162,7 +162,7 @@ class _Model:
         here = inline.get()
         if later is not None and not (here and function is not None):
             return await later(argument)
-        assert function is not None
+        assert function is not None  # noqa: S101 - for type checkers
         call = partial(function, argument)
         found = call() if here else await workers.run(call, copy_context())
         if inspect.isawaitable(found):

@@ -71,7 +71,7 @@ format: $(VENV)/ready ## Put the code into its form
 
 .PHONY: torture
 torture: $(VENV)/services ## The crash, fault and simulation tests with their full counts (hours)
-	DURABLE_GRAPH_TORTURE=1 $(BIN)/python -m pytest tests/crash tests/simulation tests/backends tests/pure tests/runtime --timeout 7200
+	DURABLE_GRAPH_TORTURE=1 $(BIN)/python -m pytest tests/crash tests/fuzz tests/simulation tests/backends tests/pure tests/runtime --timeout 7200
 
 .PHONY: audit
 audit: $(VENV)/audit ## Look for known vulnerabilities in what users install (asks pypi.org; SERVICE=osv)

@@ -21,6 +21,7 @@ __all__ = ["main"]
 
 _FOLDER: Final = Path(".fuzz")
 _LONGEST: Final = 1 << 14
+_SLICE: Final = 120  # seconds of one process: atheris keeps a few hundred bytes of every input
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,12 +55,17 @@ def _fuzz(target: Target, minutes: float) -> bool:
     command = [
         *(sys.executable, "-m", "tests.fuzz.one", target.name),
         *(str(corpus), str(seeds / target.name)),
-        f"-max_total_time={round(minutes * 60)}",
         f"-max_len={_LONGEST}",
         *("-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0"),
         f"-artifact_prefix={artifacts}/{target.name}-",
     ]
-    return subprocess.run(command, check=False).returncode == 0
+    left = round(minutes * 60)
+    while left > 0:
+        limit = f"-max_total_time={min(left, _SLICE)}"
+        if subprocess.run([*command, limit], check=False).returncode != 0:
+            return False
+        left -= _SLICE
+    return True
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 __all__ = ["cancel", "nobody_cancels", "start", "uncancelled"]
 
@@ -18,7 +18,7 @@ __all__ = ["cancel", "nobody_cancels", "start", "uncancelled"]
 _OWNED: WeakSet[asyncio.Task[Any]] = WeakSet()
 
 # Those that are so for a while, and whether they are to be cancelled after that.
-_FOR_NOW: dict[asyncio.Task[Any], bool] = {}
+_FOR_NOW: WeakKeyDictionary[asyncio.Task[Any], bool] = WeakKeyDictionary()
 
 
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -52,7 +52,7 @@ async def uncancelled(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     finally:
-        cancelled = _FOR_NOW.pop(task)
+        cancelled = _FOR_NOW.pop(task, False)  # gone if the loop was closed over it
         if cancelled:
             task.cancel()
     if cancelled:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -173,3 +175,19 @@ async def test_what_is_not_cancelled_comes_to_its_end(fails: bool) -> None:
     assert ended == [True]
     assert seen == ([ValueError, asyncio.CancelledError] if fails else [asyncio.CancelledError])
     assert task.cancelling() == 1
+
+
+def test_a_loop_that_is_closed_over_it_takes_it_along(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing keeps what will never go on, and what it refers to."""
+
+    async def never() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    loop = asyncio.new_event_loop()
+    task = weakref.ref(loop.create_task(owned.uncancelled(never())))
+    loop.run_until_complete(turns())
+    loop.close()
+    del loop
+    gc.collect()
+    assert task() is None
+    assert "was destroyed" in caplog.text  # what asyncio says of it

@@ -13,15 +13,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["installed", "main", "verdict"]
+__all__ = ["EXTRAS", "absent", "installed", "main", "verdict"]
 
 _OURS: Final = "durable-graph"
-_EXTRAS: Final = ("draw", "dynamodb", "encryption", "postgres", "redis", "s3", "schema")
+EXTRAS: Final = ("draw", "dynamodb", "encryption", "postgres", "redis", "s3", "schema")
 """What people install; tools for developing are not shipped to anybody."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if find_spec("pip_audit") is None:
         parser.error("pip-audit is not installed: pip install 'durable-graph[audit]'")
-    pins = sorted(set(installed(given.names or [_OURS], _EXTRAS)))
+    pins = sorted(set(installed(given.names or [_OURS], EXTRAS)))
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "requirements.txt"
         listed.write_text("\n".join(pins) + "\n")
@@ -52,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     code, text = verdict(ran.stdout, ran.stderr, len(pins))
     print(text)
+    if missing := absent(given.names or [_OURS], EXTRAS):
+        print(f"NOT AUDITED, since not installed here: {', '.join(missing)}.")
+        return code or 2
     return code
 
 
@@ -73,14 +76,42 @@ def installed(names: Sequence[str], extras: Sequence[str] = ()) -> Iterator[str]
         try:
             found = distribution(name)
         except PackageNotFoundError:
-            continue  # for another platform, or an extra that is not installed
+            continue  # for another platform; `absent` tells of those that are not
         if plain != _OURS:
             yield f"{plain}=={found.version}"
-        for requirement in found.requires or ():
-            extra = _EXTRA.search(requirement)
-            match = _NAME.match(requirement)
-            if match is not None and (extra is None or extra[1] in wanted):
-                queue.append((match[0], ()))
+        queue += ((needed, ()) for needed in _needed_by(found, wanted))
+
+
+def absent(names: Sequence[str], extras: Sequence[str] = ()) -> list[str]:
+    """Of packages, and what they ask for on every platform, which are not installed here."""
+    missing = []
+    for name in names:
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            missing.append(name)
+            continue
+        for needed in _needed_by(found, extras, everywhere=True):
+            try:
+                distribution(needed)
+            except PackageNotFoundError:
+                missing.append(needed)
+    return sorted(set(missing))
+
+
+def _needed_by(
+    found: Distribution, extras: Sequence[str], *, everywhere: bool = False
+) -> Iterator[str]:
+    """The names of what a package asks for, with these extras; if wanted, only what it asks for
+    whatever the platform and the version of Python."""
+    for requirement in found.requires or ():
+        marker = requirement.partition(";")[2]
+        extra = _EXTRA.search(marker)
+        match = _NAME.match(requirement)
+        if everywhere and _EXTRA.sub("", marker).strip():
+            continue
+        if match is not None and (extra is None or extra[1] in extras):
+            yield match[0]
 
 
 def verdict(output: str, errors: str, asked: int) -> tuple[int, str]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.security.audit import installed, verdict
+from tests.security.audit import EXTRAS, absent, installed, verdict
+
+_FOR_DEVELOPERS = {"audit", "bench", "demo", "dev", "examples", "fuzz", "services"}
 
 
 def said(*entries: dict[str, Any]) -> str:
@@ -48,3 +52,29 @@ def test_what_is_shipped_with_is_looked_at() -> None:
     names = {name for name, _, version in pins if version}
     assert {"anyio", "orjson", "asyncpg", "idna"} <= names
     assert not {"durable-graph", "pytest", "ruff", "redis"} & names
+
+
+def test_every_extra_for_users_is_looked_at() -> None:
+    """A new extra is audited, or said here to be for developers only."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"].keys() - _FOR_DEVELOPERS == set(EXTRAS)
+
+
+def test_what_is_not_installed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could not be looked at; except what is for another platform."""
+    about = tmp_path / "asking-1.dist-info" / "METADATA"
+    about.parent.mkdir()
+    about.write_text(
+        "Metadata-Version: 2.1\nName: asking\nVersion: 1\n"
+        "Requires-Dist: pytest>=8\n"
+        "Requires-Dist: no-such-thing>=1\n"
+        "Requires-Dist: no-such-driver; extra == 'driver'\n"
+        "Requires-Dist: no-such-tool; extra == 'dev'\n"
+        "Requires-Dist: no-such-port; sys_platform == 'win32' and extra == 'driver'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert absent(["asking", "no-such-name"], ["driver"]) == [
+        "no-such-driver",
+        "no-such-name",
+        "no-such-thing",
+    ]

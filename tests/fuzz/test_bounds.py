@@ -36,18 +36,20 @@ def check() -> Iterator[Check]:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        given, answers = process.stdin, process.stdout
 
         def ask(name: str, data: bytes) -> str | None:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(json.dumps([name, data.hex()]) + "\n")
-            process.stdin.flush()
-            said: str | None = json.loads(process.stdout.readline())
+            try:
+                given.write(json.dumps([name, data.hex()]) + "\n")
+                given.flush()
+                said: str | None = json.loads(answers.readline())
+            except BaseException:  # also a test's timeout: what comes now answers no later question
+                process.kill()
+                raise
             return said
 
         yield ask
-        process.stdin.close()
-        process.wait(10)
+        process.kill()
 
 
 @pytest.mark.parametrize("name", TARGETS)

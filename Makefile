@@ -74,7 +74,7 @@ torture: $(VENV)/services ## The crash, fault and simulation tests with their fu
 	DURABLE_GRAPH_TORTURE=1 $(BIN)/python -m pytest tests/crash tests/fuzz tests/simulation tests/backends tests/pure tests/runtime --timeout 7200
 
 .PHONY: audit
-audit: $(VENV)/audit ## Look for known vulnerabilities in what users install (asks pypi.org; SERVICE=osv)
+audit: $(VENV)/audit ## Look for known vulnerabilities in what users install (asks PyPI, or OSV: SERVICE=osv)
 	$(BIN)/python -m tests.security.audit $(if $(SERVICE),--service '$(SERVICE)')
 
 .PHONY: fuzz

@@ -75,6 +75,7 @@ def test_found(filter: Any) -> None:
         {"missing": {"$in": [None]}},
         {"n": {"$exists": False}},
         {"missing": {"$exists": True}},
+        {"n": orjson.loads(b'{"a":' * 63 + b"1" + b"}" * 63)},  # as deep as may be
     ],
 )
 def test_not_found(filter: Any) -> None:

@@ -135,7 +135,10 @@ def verdict(output: str, errors: str, asked: int) -> tuple[int, str]:
     if known:
         return 1, "\n".join(["VULNERABLE:", *known]) + unknown
     if len(skipped) == len(plain):
-        return 2, f"NOT AUDITED: the service knows none of these {asked} packages."
+        return 2, (
+            f"NOT AUDITED: the service knows none of these {asked} packages, as a mirror does that "
+            f"has no advisories. Try again with SERVICE=osv."
+        )
     return 0, f"Nothing is known against {len(plain) - len(skipped)} packages.{unknown}"
 
 

@@ -28,7 +28,7 @@ FLAW = {"id": "PYSEC-1", "fix_versions": ["2.0"], "aliases": [], "description": 
     [
         (said({"name": "a", "version": "1", "vulns": []}), 0, "Nothing is known against 1 p"),
         (said({"name": "a", "version": "1", "vulns": [FLAW]}), 1, "a 1: PYSEC-1, mended in 2.0"),
-        (said({"name": "a", "skip_reason": "not found"}), 2, "NOT AUDITED"),
+        (said({"name": "a", "skip_reason": "not found"}), 2, "NOT AUDITED.*SERVICE=osv"),
         (
             said({"name": "a", "skip_reason": "x"}, {"name": "b", "version": "1", "vulns": []}),
             0,

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from durable_graph.ports import owned
 from durable_graph.ports.deadlines import Deadlines
 from durable_graph_redis.replies import translate
 from durable_graph_redis.scripts import Command
@@ -57,7 +58,7 @@ class Lane:
         waiting = _Waiting(commands, writes, loop.create_future())
         self._queue.append(waiting)
         if self._task is None:
-            self._task = loop.create_task(self._work())
+            self._task = owned.begin(self._work())
         return await waiting.answers
 
     async def drain(self) -> None:

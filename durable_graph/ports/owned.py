@@ -3,16 +3,18 @@
 A call to a driver that is torn by being cancelled has to be shielded, for a task and two turns of
 the event loop. What the engine writes is in tasks of its own anyway: there it need not be. Nor
 need it be in the task of a run that is alone, which only the engine knows how to cancel.
+
+When an event loop ends, it cancels all the same, also what has not begun.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-__all__ = ["cancel", "nobody_cancels", "start", "uncancelled"]
+__all__ = ["begin", "cancel", "nobody_cancels", "start", "uncancelled"]
 
 # Weak, so that a loop that was closed over its tasks takes them along.
 _OWNED: WeakSet[asyncio.Task[Any]] = WeakSet()
@@ -27,9 +29,43 @@ def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     Only the end of its event loop cancels it, and with it everything else. What runs in it is
     nobody else's code, which might have a limit of time around what it calls.
     """
-    task = asyncio.get_running_loop().create_task(work)
+    task = begin(work)
     _OWNED.add(task)
     return task
+
+
+def begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Have something begin in a task of its own, which is the caller's to keep.
+
+    It comes to where it first waits even if it is cancelled before: of what has not begun, no
+    ``finally`` tells those who wait for it that it has ended, and a loop that ends waits for them.
+    """
+    return asyncio.get_running_loop().create_task(_Begun(work))
+
+
+class _Begun(Coroutine[Any, Any, None]):
+    """A coroutine that is told of being cancelled at its first `await`, and not before."""
+
+    __slots__ = ("_begun", "_work")
+
+    def __init__(self, work: Coroutine[Any, Any, None]) -> None:
+        self._work = work
+        self._begun = False
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._work.__await__()
+
+    def send(self, value: Any) -> Any:
+        self._begun = True
+        return self._work.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        if not self._begun:
+            self.send(None)
+        return self._work.throw(*error)
+
+    def close(self) -> None:
+        self._work.close()
 
 
 def nobody_cancels() -> bool:

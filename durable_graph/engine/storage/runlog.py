@@ -330,11 +330,15 @@ class RunLog:
 
     def _is_alone(self) -> bool:
         """Whether nothing could be written along with what waits, nor would have to wait for it."""
+        task = asyncio.current_task()
         return (
             bool(self._pending.drafts)
             and self._flight is None
             and not self.bulky
             and self._writer.serves_one
+            # A node may have cancelled its own task, which is told of that at the next `await`.
+            and task is not None
+            and not task.cancelling()
         )
 
     def _request(self) -> None:

@@ -254,7 +254,7 @@ class Writer:
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something to its end, whoever waits for it."""
-        self._keep(asyncio.get_running_loop().create_task(work))
+        self._keep(owned.begin(work))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -275,6 +275,9 @@ class Writer:
                 await self._flush(logs)
         finally:
             self._flushing -= 1
+            if self._queue and not self._starting:
+                # It was cancelled, since the loop ends. That waits for all who have asked.
+                self._open_lane()
 
     def _take(self) -> list[RunLog]:
         """What this lane writes next: of much that waits, the others that are free get a share."""
@@ -311,7 +314,7 @@ class Writer:
                 return
             # One append may have spoilt it for all; by itself each gets what it deserves. Side by
             # side: none waits until others have been given up.
-            await asyncio.gather(*(self._alone(log, append, None) for log, append in sealed))
+            await asyncio.gather(*(owned.start(self._alone(*each, None)) for each in sealed))
             return
         except BaseException as error:
             for log, _ in sealed:

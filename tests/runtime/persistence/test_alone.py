@@ -86,6 +86,23 @@ async def test_it_is_cancelled_when_it_has_written(
     assert (await graph.ainvoke(None, config))["items"] == ["a", "b"]
 
 
+async def test_a_node_that_cancels_its_own_run(saver: SqliteSaver, config: RunnableConfig) -> None:
+    """What it has returned is stored, and that the run was cancelled, too."""
+
+    async def last(state: Items) -> Items:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return {"items": ["a"]}
+
+    graph = chain(("a", last), ("b", says("b")), saver=saver)
+    with pytest.raises(asyncio.CancelledError):
+        await graph.ainvoke({}, config)
+    (info,) = await collect(saver.alist_threads())
+    assert (info.status, info.reason) == ("stopped", "cancelled")
+    assert (await graph.ainvoke(None, config))["items"] == ["a", "b"]
+
+
 async def test_who_comes_meanwhile_is_written_for_afterwards(saver: SqliteSaver) -> None:
     """A run that begins while the only lane of a file is taken is not left waiting for it."""
     backend, ended = held(saver), asyncio.Event()

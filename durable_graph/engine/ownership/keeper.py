@@ -164,19 +164,19 @@ class Keeper:
         It is still putting its thread in order, and what its watcher does next is meant to come
         after it. What a node of that run does, to clean up, is not: it would wait for itself.
         """
-        before = self.ending.get(key)
         task = current_task.get(None)
-        if before is None or (task is not None and (task.host.tenant, task.host.thread) == key):
+        if task is not None and (task.host.tenant, task.host.thread) == key:
             return
-        loop, run = before
-        ended = asyncio.wrap_future(run)
-        if loop is asyncio.get_running_loop():
-            await asyncio.shield(ended)
-            return
-        while not (ended.done() or loop.is_closed()):
-            await asyncio.wait([ended], timeout=_LOOK)
-        if self.ending.get(key) is before:  # its loop was closed, and nothing will end it
-            del self.ending[key]
+        while (before := self.ending.get(key)) is not None:  # and for what that has waited for
+            loop, run = before
+            ended = asyncio.wrap_future(run)
+            if loop is asyncio.get_running_loop():
+                await asyncio.shield(ended)
+                continue
+            while not (ended.done() or loop.is_closed()):
+                await asyncio.wait([ended], timeout=_LOOK)
+            if self.ending.get(key) is before:  # its loop was closed, and nothing will end it
+                del self.ending[key]
 
     def released(self, key: ThreadKey) -> Future[None] | None:
         """What is done once this process does not run a thread any more; ``None`` if it does

@@ -158,6 +158,7 @@ class RunTask:
         self._tally = tally
         tally.begun()
         self._ending = ending
+        self._behind: tuple[asyncio.AbstractEventLoop, Future[None]] | None = None
         self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._ended: Future[None] = Future()
@@ -203,6 +204,8 @@ class RunTask:
             ending = keeper.ending.get(key)
             if ending is not None and ending[1] is self._ended:
                 del keeper.ending[key]
+                if self._behind is not None and not self._behind[1].done():
+                    keeper.ending[key] = self._behind  # which it has been waiting for
         self._ended.set_result(None)
         if self._left and not task.cancelled():
             # Nobody is there to be told; that it failed stands in the thread's status.
@@ -273,4 +276,7 @@ class RunTask:
     def _is_ending(self) -> None:
         if self._ending is not None:
             keeper, key = self._ending
+            before = keeper.ending.get(key)
+            if before is None or before[1] is not self._ended:
+                self._behind = before
             keeper.ending[key] = (self._loop, self._ended)

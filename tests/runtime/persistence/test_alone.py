@@ -103,6 +103,27 @@ async def test_a_node_that_cancels_its_own_run(saver: SqliteSaver, config: Runna
     assert (await graph.ainvoke(None, config))["items"] == ["a", "b"]
 
 
+async def test_who_waits_for_a_run_that_was_left_and_is_cancelled(
+    saver: SqliteSaver, config: RunnableConfig
+) -> None:
+    """Whoever comes after that waits for the first as well, and does not find the thread busy."""
+    backend = held(saver)
+    graph = chain(("a", says("a")), ("b", says("b")), saver=saver)
+    async for _ in graph.astream({}, config):
+        backend.open.clear()
+        while backend.appends < 2:
+            await asyncio.sleep(0)
+        break
+    second = asyncio.create_task(graph.ainvoke(None, config))
+    await turns()
+    second.cancel()
+    await asyncio.wait([second])
+    third = asyncio.create_task(graph.ainvoke(None, config))
+    await turns()
+    backend.open.set()
+    assert (await third)["items"] == ["a", "b"]
+
+
 async def test_who_comes_meanwhile_is_written_for_afterwards(saver: SqliteSaver) -> None:
     """A run that begins while the only lane of a file is taken is not left waiting for it."""
     backend, ended = held(saver), asyncio.Event()

@@ -21,6 +21,7 @@ class Deadlines:
     def __init__(self) -> None:
         self._running: set[_Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._moment = 0.0
 
     def within(self, seconds: float) -> _Deadline:
         """A block that is cancelled once it has taken so long, and raises `TimeoutError` then.
@@ -31,12 +32,14 @@ class Deadlines:
 
     def _watch(self, deadline: _Deadline, loop: asyncio.AbstractEventLoop) -> None:
         self._running.add(deadline)
-        if self._timer is None or deadline.at < self._timer.when():
+        if self._timer is None or deadline.at < self._moment:
             self._look_at(deadline.at, loop)
 
     def _look_at(self, moment: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        # Not asked for later: what uvloop gives for a moment that is almost there cannot say it.
+        self._moment = moment
         # In an empty context: it outlives the call, and what that has in its own.
         self._timer = loop.call_at(moment, self._look, loop, context=Context())
 

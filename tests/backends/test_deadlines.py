@@ -87,6 +87,28 @@ def test_many_calls_make_few_timers() -> None:
     assert len(made) == 1
 
 
+def test_a_timer_that_cannot_say_when() -> None:
+    """As uvloop's for what is due at once: another call may begin before it has run."""
+
+    class Rounding(VirtualLoop):
+        def call_at(self, when: float, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+            if when - self.time() < 0.0005:
+                return self.call_soon(*args, **options)
+            return super().call_at(when, *args, **options)
+
+    async def work(deadlines: Deadlines) -> list[tuple[str, float]]:
+        calls = [(0.0001, 100), (30, 1), (0.0002, 0)]
+        return list(await asyncio.gather(*(call(deadlines, *each) for each in calls)))
+
+    loop = Rounding()
+    assert [how for how, _ in loop.run_until_complete(work(Deadlines()))] == [
+        "too long",
+        "ended",
+        "ended",
+    ]
+    loop.close()
+
+
 def test_who_is_cancelled_at_the_same_time_is_cancelled() -> None:
     """A limit that has run out does not hide that somebody else wants the end."""
 

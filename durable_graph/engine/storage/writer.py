@@ -130,7 +130,8 @@ class Writer:
 
         To be woken by another task costs a run that is alone more than anything else it does.
         """
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
         self._tasks.add(ended)
         self._flushing += 1
         try:
@@ -138,9 +139,10 @@ class Writer:
         finally:
             self._flushing -= 1
             self._tasks.discard(ended)
-            ended.set_result(None)
-            if self._queue and not self._starting:  # of runs that have begun meanwhile
-                self._open_lane()
+            if not loop.is_closed():  # else this is thrown away, on whichever loop there is now
+                ended.set_result(None)
+                if self._queue and not self._starting:  # of runs that have begun meanwhile
+                    self._open_lane()
 
     def check_size(self, append: Append) -> None:
         """See that storage takes an append.

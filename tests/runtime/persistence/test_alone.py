@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from durable_graph.errors import DurableGraphError
 from durable_graph.ports import owned
+from durable_graph.ports.backend import Append
 from durable_graph.types import RunnableConfig
 from durable_graph_sqlite import SqliteSaver
 from tests.runtime.backends import Around, held
@@ -229,3 +230,40 @@ def test_a_loop_that_is_closed_over_it_takes_it_along(caplog: pytest.LogCaptureF
     gc.collect()
     assert task() is None
     assert "was destroyed" in caplog.text  # what asyncio says of it
+
+
+def test_what_waited_behind_it_on_a_closed_loop_is_not_written_on_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its thread would be claimed for a run that will never go on."""
+    saver = SqliteSaver(tmp_path / "threads.db")
+    inner = saver.backend
+
+    class Silent(Around):
+        async def before(self, batch: Sequence[Append]) -> None:
+            if self.appends == 2:
+                await asyncio.get_running_loop().create_future()
+
+    async def begin() -> None:
+        saver.backend = backend = Silent(inner)
+        graph = chain(("a", says("a")), ("b", says("b")), saver=saver)
+        first = asyncio.create_task(graph.ainvoke({}, thread("first")))
+        await until_it_writes(backend, first, 2)
+        second = asyncio.create_task(graph.ainvoke({}, thread("second")))
+        while not (second.done() or saver.owner().writer._queue):
+            await asyncio.sleep(0)
+
+    async def look() -> list[str]:
+        await collect(saver.alist_threads())  # lets go of what belonged to the closed loop
+        gc.collect()
+        await turns()
+        return [info.thread_id for info in await collect(saver.alist_threads())]
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    del loop
+    saver.backend = inner
+    assert asyncio.run(look()) == ["first"]
+    assert all("was destroyed" in record.message for record in caplog.records)
+    saver.close()

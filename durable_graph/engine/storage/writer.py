@@ -139,10 +139,9 @@ class Writer:
         finally:
             self._flushing -= 1
             self._tasks.discard(ended)
-            if not loop.is_closed():  # else this is thrown away, on whichever loop there is now
+            if not loop.is_closed():
                 ended.set_result(None)
-                if self._queue and not self._starting:  # of runs that have begun meanwhile
-                    self._open_lane()
+            self._go_on(loop)  # for runs that have begun meanwhile
 
     def check_size(self, append: Append) -> None:
         """See that storage takes an append.
@@ -267,7 +266,14 @@ class Writer:
         self._starting = True
         self._keep(owned.start(self._flush_queue()))
 
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that what waits is written; on a loop that was closed, it never will be."""
+        # What that has left is thrown away on whichever loop there is then, or none.
+        if self._queue and not self._starting and not loop.is_closed():
+            self._open_lane()
+
     async def _flush_queue(self) -> None:
+        loop = asyncio.get_running_loop()
         self._starting = False
         try:
             while self._queue:
@@ -277,9 +283,8 @@ class Writer:
                 await self._flush(logs)
         finally:
             self._flushing -= 1
-            if self._queue and not self._starting:
-                # It was cancelled, since the loop ends. That waits for all who have asked.
-                self._open_lane()
+            # If it was cancelled, the loop ends, and waits for all who have asked.
+            self._go_on(loop)
 
     def _take(self) -> list[RunLog]:
         """What this lane writes next: of much that waits, the others that are free get a share."""
